@@ -1,0 +1,1 @@
+"""etcd, where Keyfold's nodes agree: the interface, the client, and its twin in memory for tests."""
