@@ -1,0 +1,47 @@
+"""The cluster's own keys in use: the contract of the backup and the agent."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Self
+
+
+class SystemKeys(ABC):
+    """Backup key pair (P-256), data key and manifest-signing key (Ed25519) of one cluster.
+
+    A context manager; `close` gives the token back. Raises KeyfoldError(not_found) where the token or a key is missing,
+    KeyfoldError(denied) where the PIN is wrong.
+    """
+
+    @abstractmethod
+    def data_key(self, epoch: int = 1) -> bytes:
+        """32 bytes: the AES-256 key that seals values in etcd."""
+
+    @abstractmethod
+    def backup_public_key(self) -> bytes:
+        """65 bytes: 0x04 | x | y (SEC 1, 2.3.3)."""
+
+    @abstractmethod
+    def ecdh(self, peer_point: bytes) -> bytes:
+        """32 bytes: x of the shared point with the 65-byte `peer_point`; KeyfoldError(invalid) if it is no point."""
+
+    @abstractmethod
+    def sign(self, message: bytes) -> bytes:
+        """64 bytes: Ed25519 signature (RFC 8032) of the manifest-signing key."""
+
+    @abstractmethod
+    def signing_public_key(self) -> bytes:
+        """32 bytes (RFC 8032)."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Log out and give the token back."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,1 @@
+"""SoftHSM's token directories: read, compare, apply, watch."""

@@ -1,0 +1,79 @@
+"""One token directory of one partition: the contract the agent relies on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class FileStat:
+    """What tells cheaply that a file changed: size in bytes, modification time in ns, inode."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+class TokenDirectory(ABC):
+    """The `*.object` files of one SoftHSM token (token.object included) and its generation counter.
+
+    Callers hold one lock per partition around every method (an asyncio or threading lock of their own):
+    POSIX record locks belong to the process and are dropped as soon as *any* descriptor of that file closes, so two
+    threads on one file would undo each other's lock.
+
+    Every method raises KeyfoldError(disk) when the disk is full or fails; what was there before stays.
+    """
+
+    @abstractmethod
+    def create(self) -> None:
+        """Make the empty directory, owned by the partition; fine if it is there."""
+
+    @abstractmethod
+    def files(self) -> dict[str, FileStat]:
+        """Every object file by name; empty if the directory is not there."""
+
+    @abstractmethod
+    def read(self, name: str) -> bytes | None:
+        """The whole file, or None if it is absent.
+
+        A file that SoftHSM is just writing is read again for up to 200 ms; TornFile if it stays torn.
+        """
+
+    @abstractmethod
+    def write(self, name: str, data: bytes, *, durable: bool = True) -> None:
+        """Make the file's content `data`, under a local generation that running processes notice.
+
+        A new file appears whole and already owned by the partition. An existing one is rewritten in place under
+        SoftHSM's own locks; a crash in the middle leaves a torn file, which `read` reports. With `durable` it is on
+        disk afterwards; without, after the next `sync`. TornFile if `data` is not a whole object: nothing is written.
+        """
+
+    @abstractmethod
+    def remove(self, name: str) -> bool:
+        """Remove the object and its lock file; False if the object was not there."""
+
+    @abstractmethod
+    def generation(self) -> int:
+        """The token's generation; 0 if there is none yet."""
+
+    @abstractmethod
+    def bump(self) -> int:
+        """Move the token's generation, so that running processes list the directory again; returns the new one.
+
+        Needed after objects appeared or vanished. One bump after a whole batch is enough. A process that is inside a
+        call that creates or destroys an object takes the moved counter for its own and overlooks the batch: if
+        `create.lock` or `update.lock` was held when the batch was applied, bump once more after it was released.
+        """
+
+    @abstractmethod
+    def sync(self) -> None:
+        """Bring everything written without `durable` to disk."""
+
+    @abstractmethod
+    def quarantine(self, name: str, into: Path) -> Path | None:
+        """Keep a copy of the file's bytes, torn or not, in the directory `into`; its path, or None if absent.
+
+        The copy is named `<time>-<name>`; a copy is never overwritten.
+        """

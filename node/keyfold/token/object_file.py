@@ -1,0 +1,158 @@
+"""SoftHSM 2.6's object files as data: parse, identify, describe.
+
+A file is a generation counter and a list of attributes, every integer 8 bytes, big endian:
+
+    generation | { attribute type | kind | value } ...
+
+    kind 1  boolean         1 byte, 0x00 or 0xFF
+    kind 2  unsigned long   8 bytes
+    kind 3  byte string     length, then that many bytes
+    kind 4  attribute map   length in bytes, then { type | kind | value } ... (a wrap or unwrap template)
+    kind 5  mechanism set   count, then that many 8-byte mechanism types
+
+There is no end mark: a file cut exactly between two attributes still parses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+AttributeValue: TypeAlias = "bool | int | bytes | dict[int, AttributeValue] | frozenset[int]"
+
+TOKEN_OBJECT = "token.object"
+
+CKA_CLASS = 0x0
+CKA_PRIVATE = 0x2
+CKA_LABEL = 0x3
+CKA_KEY_TYPE = 0x100
+CKA_ID = 0x102
+CKA_OS_TOKENFLAGS = 0x8000534B
+
+CKF_USER_PIN_COUNT_LOW = 0x00010000
+CKF_SO_PIN_COUNT_LOW = 0x00100000
+# SoftHSM sets these at a failed login and clears them at the next good one, on whichever node that happened.
+LOGIN_FLAGS = CKF_USER_PIN_COUNT_LOW | CKF_SO_PIN_COUNT_LOW
+
+_WORD = struct.Struct(">Q")
+
+
+class TornFile(Exception):
+    """The bytes are not a whole object file: empty, being written, or cut short."""
+
+
+@dataclass(frozen=True)
+class ObjectFile:
+    """A parsed object file; `attributes` keeps the file's order."""
+
+    generation: int
+    attributes: dict[int, AttributeValue]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What can be told of an object without its token's PIN.
+
+    `label` and `id` are None where SoftHSM encrypted them (CKA_PRIVATE true) and where they are absent.
+    `object_class` and `key_type` are CKO_ and CKK_ numbers; both are None for token.object.
+    """
+
+    object_class: int | None
+    key_type: int | None
+    label: bytes | None
+    id: bytes | None
+    private: bool
+
+
+def parse(data: bytes) -> ObjectFile:
+    """The object in `data`; raises TornFile when it is not a whole object file."""
+    cursor = _Cursor(data)
+    generation = cursor.word()
+    attributes = {type_: value for _, type_, value in cursor.attributes(len(data))}
+    if not attributes:
+        raise TornFile("no attributes yet")
+    return ObjectFile(generation, attributes)
+
+
+def identity(data: bytes) -> str:
+    """Hex SHA-256 of what the object is, the same on every node.
+
+    Left out: the local generation counter and, in token.object, the flags that every login moves. An ordinary
+    object's bytes are not parsed; check them with `parse` where they may be torn.
+    """
+    content = bytearray(data[_WORD.size :])
+    if _WORD.pack(CKA_OS_TOKENFLAGS) in content:
+        cursor = _Cursor(data)
+        cursor.word()
+        for offset, type_, value in cursor.attributes(len(data)):
+            if type_ == CKA_OS_TOKENFLAGS and isinstance(value, int):
+                _WORD.pack_into(content, offset - _WORD.size, value & ~LOGIN_FLAGS)
+    return hashlib.sha256(content).hexdigest()
+
+
+def describe(data: bytes) -> Description:
+    """What an operator may see of the object; raises TornFile."""
+    attributes = parse(data).attributes
+    private = attributes.get(CKA_PRIVATE) is True
+    return Description(
+        object_class=_number(attributes.get(CKA_CLASS)),
+        key_type=_number(attributes.get(CKA_KEY_TYPE)),
+        label=None if private else _octets(attributes.get(CKA_LABEL)),
+        id=None if private else _octets(attributes.get(CKA_ID)),
+        private=private,
+    )
+
+
+def with_generation(data: bytes, generation: int) -> bytes:
+    """The same object under another generation counter (0 to 2**64 - 1)."""
+    return _WORD.pack(generation) + data[_WORD.size :]
+
+
+def _number(value: AttributeValue | None) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _octets(value: AttributeValue | None) -> bytes | None:
+    return value if isinstance(value, bytes) else None
+
+
+class _Cursor:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def word(self) -> int:
+        return int(_WORD.unpack(self._take(_WORD.size))[0])
+
+    def attributes(self, end: int) -> Iterator[tuple[int, int, AttributeValue]]:
+        """(offset of the value, type, value) up to the offset `end`."""
+        while self._at < end:
+            type_ = self.word()
+            kind = self.word()
+            yield self._at, type_, self._value(kind)
+        if self._at != end:
+            raise TornFile(f"an attribute crosses the end of its map at byte {end}")
+
+    def _value(self, kind: int) -> AttributeValue:
+        if kind == 1:
+            return self._take(1) != b"\0"
+        if kind == 2:
+            return self.word()
+        if kind == 3:
+            return self._take(self.word())
+        if kind == 4:
+            end = self.word() + self._at
+            return {type_: value for _, type_, value in self.attributes(end)}
+        if kind == 5:
+            return frozenset(self.word() for _ in range(self.word()))
+        raise TornFile(f"unknown kind of attribute {kind} before byte {self._at}")
+
+    def _take(self, length: int) -> bytes:
+        taken = self._data[self._at : self._at + length]
+        if len(taken) != length:
+            raise TornFile(f"cut short: {length} bytes expected at byte {self._at}, {len(taken)} there")
+        self._at += length
+        return taken
