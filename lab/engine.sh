@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# A Docker engine that answers: the one that is there, or Debian's, started by hand where systemd does not run.
+set -euo pipefail
+# shellcheck source=lab/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+daemon_log=/var/log/keyfold-dockerd.log
+
+answers() { docker info --format '{{.ServerVersion}}' 2>/dev/null | grep -q .; }
+
+start() {
+  # Somebody may have started it while we waited for the lock.
+  if answers; then return 0; fi
+  if [[ -d /run/systemd/system ]]; then
+    systemctl start docker
+  else
+    # An engine that was killed leaves pid files that a new one would believe.
+    rm -f /var/run/docker.pid /var/run/docker/containerd/containerd.pid
+    setsid dockerd >"$daemon_log" 2>&1 </dev/null &
+  fi
+  await 60 answers && return 0
+  [[ ! -e $daemon_log ]] || tail -n 20 "$daemon_log" >&2
+  die "the Docker engine was started and does not answer" "no container was made" \
+    "read $daemon_log (or journalctl -u docker), or start an engine yourself, then run make again"
+}
+
+if answers; then exit 0; fi
+as_root || die "no Docker engine answers ('docker info' fails)" "no container was made" \
+  "start Docker, or join the group docker, or run make as root"
+command -v dockerd >/dev/null || {
+  say "installing Debian's docker.io"
+  apt_install docker.io iptables
+}
+# Debian 13 ships the client as a package of its own.
+command -v docker >/dev/null || apt_install docker-cli
+locked engine start

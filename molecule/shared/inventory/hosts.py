@@ -1,0 +1,29 @@
+#!/usr/bin/env python3
+"""The inventory of a Molecule scenario: inventories/local with the scenario's container names.
+
+Molecule says in MOLECULE_SCENARIO_NAME which scenario it is.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def inventory(scenario: str) -> dict[str, object]:
+    """Groups and host variables, in the form an inventory script prints."""
+    local = yaml.safe_load((ROOT / "inventories/local/hosts.yml").read_text())["all"]
+    groups: dict[str, object] = {"all": {"vars": local["vars"], "children": list(local["children"])}}
+    hostvars: dict[str, dict[str, str]] = {}
+    for name, group in local["children"].items():
+        groups[name] = {"hosts": list(group["hosts"])}
+        for host, variables in group["hosts"].items():
+            hostvars[host] = {**variables, "ansible_host": f"keyfold-{scenario}-{host}"}
+    return {**groups, "_meta": {"hostvars": hostvars}}
+
+
+if __name__ == "__main__":
+    print(json.dumps(inventory(os.environ["MOLECULE_SCENARIO_NAME"]), indent=2))
