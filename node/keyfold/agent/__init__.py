@@ -1,0 +1,1 @@
+"""The only process on a node that talks to etcd."""

@@ -1,0 +1,152 @@
+"""The agent as a whole: follows etcd, keeps the node's entry alive, settles what happens outside the module."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from keyfold import __version__
+from keyfold.clock import Clock, stamp
+from keyfold.config import Config
+from keyfold.errors import KeyfoldError
+from keyfold.replication import keys
+from keyfold.replication.base import Base
+from keyfold.replication.follower import Follower
+from keyfold.replication.host import Host
+from keyfold.replication.registry import Registry
+from keyfold.replication.replica import Tools
+from keyfold.store import Put, Store
+
+log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 10
+_HEARTBEAT_SECONDS = 3.0
+_SETTLE_SECONDS = 0.05
+_IDLE_SECONDS = 5.0
+_BACKSTOP_SECONDS = 600.0
+
+
+class Service:
+    """Owns the threads; `registry` and `store` serve the operations of the socket."""
+
+    def __init__(self, config: Config, store: Store, host: Host, base: Base, clock: Clock) -> None:
+        self.config = config
+        self.store = store
+        self.host = host
+        self.base = base
+        self.clock = clock
+        tools = Tools(store, base, clock, config.node, config.state / "conflicts", host.drain)
+        self.registry = Registry(tools, host)
+        self.follower = Follower(store, self.registry, on_level=self._level)
+        self._stop = threading.Event()
+        self._changed = threading.Event()
+        self._threads = [
+            threading.Thread(target=loop, name=name, daemon=True)
+            for name, loop in (
+                ("follow", self.follower.run),
+                ("settle", self._guard(self._settle_loop)),
+                ("heartbeat", self._guard(self._heartbeat_loop)),
+            )
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._changed.set()
+        self.follower.stop()
+        self.store.close()
+        for thread in self._threads:
+            thread.join(timeout=_IDLE_SECONDS)
+        self.base.close()
+
+    @property
+    def applied_revision(self) -> int:
+        """Everything relevant up to it is in the token directories of this node."""
+        waiting = [replica.waiting for replica in list(self.registry.replicas.values()) if replica.waiting]
+        return min([self.follower.delivered, *(revision - 1 for revision in waiting)])
+
+    @property
+    def problem(self) -> str:
+        """What keeps this node from being level with etcd, or nothing."""
+        problems = [replica.problem for replica in list(self.registry.replicas.values())]
+        return next((problem for problem in (self.follower.problem, *problems) if problem), "")
+
+    def node_row(self) -> dict[str, Any]:
+        """This node's entry in etcd; `updated` apart, it changes only when something happened."""
+        replicas = list(self.registry.replicas.values())
+        return {
+            "name": self.config.node,
+            "site": self.config.site,
+            "site_role": self.config.site_role,
+            "version": __version__,
+            "applied_revision": self.applied_revision,
+            "partitions": len(replicas),
+            "objects": sum(replica.object_count for replica in replicas),
+            "conflicts": self.host.conflicts(),
+            "problem": self.problem,
+        }
+
+    def _level(self) -> None:
+        self._changed.set()
+
+    def _guard(self, loop: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            while not self._stop.is_set():
+                try:
+                    loop()
+                except KeyfoldError as error:
+                    log.error("%s; not done: %s; next: %s", error.what, error.not_done, error.next_step)
+                    self._stop.wait(_HEARTBEAT_SECONDS)
+                except Exception:
+                    log.exception("a defect in keyfold-agent; the loop starts again")
+                    self._stop.wait(_HEARTBEAT_SECONDS)
+
+        return run
+
+    def _settle_loop(self) -> None:
+        """Queued remote changes, unexplained local changes, and the slow comparison as a backstop."""
+        next_backstop = self.clock.monotonic() + _BACKSTOP_SECONDS
+        while not self._stop.is_set():
+            replicas = list(self.registry.replicas.values())
+            busy = any(replica.unsettled for replica in replicas)
+            # A pause even when changes are there: a module call in flight drains them itself.
+            if not busy and self.host.wait_for_changes(_IDLE_SECONDS):
+                busy = True
+            if busy:
+                self._stop.wait(_SETTLE_SECONDS)
+            self.host.drain()
+            for replica in replicas:
+                replica.advance()
+                replica.settle()
+                replica.bump_again()
+            if self.clock.monotonic() >= next_backstop:
+                next_backstop = self.clock.monotonic() + _BACKSTOP_SECONDS
+                for replica in replicas:
+                    replica.compare()
+
+    def _heartbeat_loop(self) -> None:
+        """The node's entry lives under a lease: when the node dies, it goes."""
+        lease = self.store.grant(LEASE_SECONDS)
+        place = {key: getattr(self.config, key) for key in ("site", "site_role")}
+        record = keys.records("node", self.config.node)
+        self.store.txn(
+            (), [Put(record, json.dumps({"name": self.config.node, **place}).encode())], timeout_seconds=5.0
+        )
+        published: dict[str, Any] = {}
+        while not self._stop.is_set():
+            row = self.node_row()
+            if row != published:
+                entry = {**row, "updated": stamp(self.clock.utc())}
+                self.store.txn(
+                    (), [Put(keys.node(self.config.node), json.dumps(entry).encode(), lease)], timeout_seconds=5.0
+                )
+                published = row
+            if not self.store.keep_alive(lease):
+                return
+            self._stop.wait(_HEARTBEAT_SECONDS if row == self.node_row() else 0.5)

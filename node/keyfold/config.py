@@ -1,0 +1,125 @@
+"""Node configuration: /etc/keyfold/keyfold.toml (docs/interfaces.md §2). It holds no secrets."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keyfold.errors import KeyfoldError
+
+CONFIG_PATH = Path("/etc/keyfold/keyfold.toml")
+CREDENTIALS_PATH = Path("/etc/keyfold/credentials")
+
+
+@dataclass(frozen=True, slots=True)
+class Etcd:
+    endpoints: tuple[str, ...]
+    ca: Path | None
+    cert: Path | None
+    key: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAccess:
+    """The WebDAV store as this node reaches it; `None` in `Config` on nodes outside the backup site."""
+
+    url: str
+    ca: Path
+    writer_cert: Path
+    writer_key: Path
+    reader_cert: Path
+    reader_key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """What a subscriber ordered. `max_size_bytes`: quota; `backup`: always, never or order."""
+
+    name: str
+    max_size_bytes: int
+    backup: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    cluster_uuid: str
+    cluster_name: str
+    node: str
+    site: str
+    site_role: str
+    etcd: Etcd
+    store: StoreAccess | None
+    packages: Mapping[str, Package]
+    state: Path = Path("/var/lib/keyfold")
+    run: Path = Path("/run/keyfold")
+
+    @property
+    def agent_socket(self) -> Path:
+        return self.run / "agent.sock"
+
+    def partition_directory(self, name: str) -> Path:
+        return self.state / "partitions" / name
+
+
+def load(path: Path = CONFIG_PATH) -> Config:
+    """Read the configuration; a missing file or key is a KeyfoldError `invalid` that names it."""
+    try:
+        return _parse(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise _unusable(path, str(error)) from error
+    except KeyError as error:
+        raise _unusable(path, f"the key {error} is missing") from error
+
+
+def _unusable(path: Path, reason: str) -> KeyfoldError:
+    return KeyfoldError(
+        "invalid",
+        f"the configuration {path} cannot be used: {reason}",
+        not_done="nothing was started or changed",
+        next_step="write it with: ansible-playbook playbooks/site.yml --limit this node",
+    )
+
+
+def _parse(raw: Mapping[str, Any]) -> Config:
+    etcd, node, store = raw["etcd"], raw["node"], raw.get("store")
+    return Config(
+        cluster_uuid=raw["cluster"]["uuid"],
+        cluster_name=raw["cluster"]["name"],
+        node=node["name"],
+        site=node["site"],
+        site_role=node["site_role"],
+        etcd=Etcd(tuple(etcd["endpoints"]), *(_path(etcd.get(key)) for key in ("ca", "cert", "key"))),
+        store=None
+        if store is None
+        else StoreAccess(
+            store["url"],
+            *(Path(store[key]) for key in ("ca", "writer_cert", "writer_key", "reader_cert", "reader_key")),
+        ),
+        packages={
+            name: Package(name, int(row["max_size_bytes"]), str(row["backup"]))
+            for name, row in raw.get("packages", {}).items()
+        },
+        **{key: Path(value) for key, value in raw.get("paths", {}).items() if key in ("state", "run")},
+    )
+
+
+def _path(value: str | None) -> Path | None:
+    return None if value is None else Path(value)
+
+
+def credential(name: str) -> str:
+    """A secret of this node: the unit's systemd credential, or the file it is loaded from (root only)."""
+    directory = Path(os.environ.get("CREDENTIALS_DIRECTORY", CREDENTIALS_PATH))
+    try:
+        return (directory / name).read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise KeyfoldError(
+            "not_found",
+            f"the credential {directory / name} cannot be read: {error.strerror}",
+            not_done="the cluster's own keys were not opened",
+            next_step="install it with: ansible-playbook playbooks/site.yml --limit this node",
+        ) from error

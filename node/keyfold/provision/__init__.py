@@ -1,0 +1,1 @@
+"""Users, directories, units and HAProxy backends of the partitions on this node."""

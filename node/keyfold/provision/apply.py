@@ -1,0 +1,105 @@
+"""Make this node match `partitions.json`: the body of keyfold-provision.service (root, oneshot)."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import pwd
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from keyfold.custody.create import write_softhsm2_conf
+from keyfold.errors import KeyfoldError
+from keyfold.partition.policy import SYSTEM
+from keyfold.provision import plan
+
+_DIRECTORY_MODE = 0o700
+
+
+def provision(state: Path) -> list[str]:
+    """Idempotent; returns what it changed, for the journal. KeyfoldError `internal` names a command that failed."""
+    rows = json.loads((state / "agent" / "partitions.json").read_text(encoding="utf-8"))["partitions"]
+    names = plan.names(rows)
+    wanted = plan.files(
+        names,
+        state,
+        haproxy=plan.HAPROXY.parent.is_dir(),
+        socket_group="haproxy" if _has_group("haproxy") else "root",
+    )
+    changed = [path for path, text in wanted.items() if _write(path, text)]
+    if plan.SYSUSERS in changed:
+        _run("systemd-sysusers", str(plan.SYSUSERS))
+    for row in rows:
+        _home(state, str(row["name"]))
+    sockets = [plan.socket_unit(name) for name in names]
+    if any(path.parent == plan.UNIT_DIRECTORY for path in changed):
+        _run("systemctl", "daemon-reload")
+    if sockets and (changed or not _active(sockets)):
+        _run("systemctl", "enable", "--quiet", *sockets)
+        _run("systemctl", "start", *sockets)
+    if plan.HAPROXY in changed and _active(["haproxy.service"]):
+        _run("systemctl", "reload", "haproxy.service")
+    return [str(path) for path in changed]
+
+
+def _write(path: Path, text: str) -> bool:
+    """Replace the file whole; False if it already said so."""
+    try:
+        if path.read_text(encoding="utf-8") == text:
+            return False
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.rename(path)
+    return True
+
+
+def _home(state: Path, name: str) -> None:
+    """The partition's directory; softhsm2.conf in it belongs to root."""
+    home = state / "partitions" / name
+    owner = _Owner(0, 0) if name == SYSTEM else _Owner.of(plan.user(name))
+    for path in (home, home / "tokens"):
+        path.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+        os.chown(path, owner.uid, owner.gid)
+    home.parent.chmod(0o711)
+    for lock in ("create.lock", "update.lock"):
+        descriptor = os.open(home / lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        os.fchown(descriptor, owner.uid, owner.gid)
+        os.close(descriptor)
+    write_softhsm2_conf(home)
+
+
+class _Owner:
+    def __init__(self, uid: int, gid: int) -> None:
+        self.uid, self.gid = uid, gid
+
+    @classmethod
+    def of(cls, user: str) -> _Owner:
+        entry = pwd.getpwnam(user)
+        return cls(entry.pw_uid, entry.pw_gid)
+
+
+def _has_group(name: str) -> bool:
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _active(units: Iterable[str]) -> bool:
+    return subprocess.run(["systemctl", "is-active", "--quiet", *units], check=False).returncode == 0
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise KeyfoldError(
+            "internal",
+            f"{' '.join(command[:3])} failed: {done.stderr.strip()}",
+            not_done="the node's partitions are not all provisioned",
+            next_step="journalctl -u keyfold-provision; then systemctl restart keyfold-agent",
+        )

@@ -1,0 +1,83 @@
+"""The last committed state of every object on this node, on disk: what undo, repair and conflict detection start from.
+
+Losing the newest rows (power loss) is safe: `decide.reconcile` then meets a file equal to etcd's, or keeps a copy of it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyfold.replication.decide import Known
+from keyfold.replication.sealed import StoredObject
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS base (
+  partition TEXT NOT NULL, file TEXT NOT NULL, revision INTEGER NOT NULL,
+  digest TEXT, meta TEXT, data BLOB,
+  PRIMARY KEY (partition, file)) WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`known.digest` and `content` are None together: committed as deleted."""
+
+    file: str
+    known: Known
+    content: StoredObject | None
+
+
+class Base:
+    """Thread-safe; every call is one SQLite transaction."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute(_SCHEMA)
+
+    def known(self, partition: str) -> dict[str, Known]:
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT file, revision, digest FROM base WHERE partition = ?", (partition,)
+            ).fetchall()
+        return {file: Known(revision, digest) for file, revision, digest in rows}
+
+    def content(self, partition: str, file: str) -> StoredObject | None:
+        with self._lock:
+            row = self._db.execute(
+                "SELECT meta, data FROM base WHERE partition = ? AND file = ?", (partition, file)
+            ).fetchone()
+        return None if row is None or row[1] is None else StoredObject(json.loads(row[0]), bytes(row[1]))
+
+    def put(self, partition: str, rows: Iterable[Row]) -> None:
+        values = list(self._values(partition, rows))
+        with self._lock:
+            self._db.execute("BEGIN")
+            self._db.executemany("INSERT OR REPLACE INTO base VALUES (?, ?, ?, ?, ?, ?)", values)
+            self._db.execute("COMMIT")
+
+    def forget(self, partition: str, files: Iterable[str]) -> None:
+        with self._lock:
+            self._db.execute("BEGIN")
+            self._db.executemany(
+                "DELETE FROM base WHERE partition = ? AND file = ?", [(partition, file) for file in files]
+            )
+            self._db.execute("COMMIT")
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    @staticmethod
+    def _values(partition: str, rows: Iterable[Row]) -> Iterator[tuple[object, ...]]:
+        for row in rows:
+            meta = None if row.content is None else json.dumps(row.content.meta)
+            data = None if row.content is None else row.content.data
+            yield partition, row.file, row.known.revision, row.known.digest, meta, data

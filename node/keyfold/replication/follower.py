@@ -1,0 +1,86 @@
+"""Follow etcd: bring every replica level, then apply what the watch delivers, for as long as the agent lives."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+
+from keyfold.errors import KeyfoldError
+from keyfold.replication import keys
+from keyfold.replication.registry import Registry
+from keyfold.store import Batch, Compacted, Event, Store, Watch
+
+log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 0.5
+_RELEVANT = (keys.CLUSTER, keys.PARTITIONS, keys.OBJECTS)
+
+
+class Follower:
+    """`delivered`: the newest revision of the watch that concerned partitions or objects."""
+
+    def __init__(self, store: Store, registry: Registry, on_level: Callable[[], None]) -> None:
+        self._store = store
+        self._registry = registry
+        self._on_level = on_level
+        self._stop = threading.Event()
+        self._watch: Watch | None = None
+        self.delivered = 0
+        self.problem = "starting"
+
+    def run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                if not self._registry.open_cluster():
+                    self.problem = "waiting for genesis (keyfold cluster init)"
+                    self._stop.wait(_RETRY_SECONDS)
+                    continue
+                self._follow(self._level())
+            except Compacted:
+                log.warning("etcd compacted the history since revision %d; comparing in full", self.delivered)
+            except KeyfoldError as error:
+                if self.problem != error.what:
+                    log.error("%s; not done: %s; next: %s", error.what, error.not_done, error.next_step)
+                self.problem = error.what
+                self._stop.wait(_RETRY_SECONDS)
+
+    def stop(self) -> None:
+        self._stop.set()
+        watch = self._watch
+        if watch is not None:
+            watch.close()
+
+    def _level(self) -> int:
+        """Compare in full; the revision to watch after. Replicas skip what they already have."""
+        revision = self._registry.reconcile_all()
+        self.delivered = max(self.delivered, revision)
+        self.problem = ""
+        self._on_level()
+        return revision
+
+    def _follow(self, revision: int) -> None:
+        with self._store.watch(keys.PREFIX, revision + 1) as watch:
+            self._watch = watch
+            for batch in watch:
+                if self._stop.is_set():
+                    return
+                self._deliver(batch)
+
+    def _deliver(self, batch: Batch) -> None:
+        relevant = [event for event in batch.events if event.key.startswith(_RELEVANT)]
+        if not relevant:
+            return
+        by_partition: dict[str, list[Event]] = defaultdict(list)
+        for event in relevant:
+            if event.key.startswith(keys.PARTITIONS):
+                self._registry.partition_changed(event)
+            elif event.key.startswith(keys.OBJECTS):
+                name = event.key.removeprefix(keys.OBJECTS).partition("/")[0]
+                by_partition[name].append(event)
+        for name, events in by_partition.items():
+            replica = self._registry.replicas.get(name)
+            if replica is not None:
+                replica.follow(batch.revision, tuple(events))
+        self.delivered = batch.revision

@@ -1,0 +1,36 @@
+"""Names of keys in etcd (docs/interfaces.md §4)."""
+
+from __future__ import annotations
+
+PREFIX = "/keyfold/v1/"
+CLUSTER = PREFIX + "cluster"
+PARTITIONS = PREFIX + "partitions/"
+OBJECTS = PREFIX + "objects/"
+INVALIDATED = PREFIX + "invalidated/"
+NODES = PREFIX + "nodes/"
+RECORDS = PREFIX + "records/"
+AUDIT = PREFIX + "audit/"
+
+
+def partition(name: str) -> str:
+    return PARTITIONS + name
+
+
+def objects(name: str) -> str:
+    return f"{OBJECTS}{name}/"
+
+
+def live(name: str, file: str) -> str:
+    return f"{OBJECTS}{name}/{file}"
+
+
+def invalidated(name: str, file: str = "") -> str:
+    return f"{INVALIDATED}{name}/{file}"
+
+
+def node(name: str) -> str:
+    return NODES + name
+
+
+def records(kind: str, record: str = "") -> str:
+    return f"{RECORDS}{kind}/{record}"

@@ -1,0 +1,120 @@
+"""The partitions this node has: opened, provisioned and replicated as etcd declares them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from keyfold.errors import KeyfoldError
+from keyfold.partition.policy import SYSTEM
+from keyfold.replication import keys
+from keyfold.replication.host import Host
+from keyfold.replication.replica import Replica, Tools
+from keyfold.replication.sealed import ClearSealer, DataKeySealer, Sealer
+from keyfold.store import Event
+
+Row = Mapping[str, Any]
+
+
+class Registry:
+    """`rows`: partitions as declared in etcd, by name; `replicas`: those opened here. Thread-safe for readers."""
+
+    def __init__(self, tools: Tools, host: Host) -> None:
+        self._tools = tools
+        self._host = host
+        self._lock = threading.RLock()
+        self._sealer: Sealer | None = None
+        self.cluster: dict[str, Any] | None = None
+        self.rows: dict[str, Row] = {}
+        self.replicas: dict[str, Replica] = {}
+
+    def open_cluster(self) -> bool:
+        """Replicate the system partition and take the data key out of it; False while there is no cluster yet."""
+        with self._lock:
+            if self._sealer is not None:
+                return True
+            item = self._tools.store.get(keys.CLUSTER)
+            if item is None:
+                return False
+            cluster: dict[str, Any] = json.loads(item.value)
+            self._host.check_cluster(cluster)
+            row = self._tools.store.get(keys.partition(SYSTEM))
+            if row is None:
+                return False
+            system: Row = json.loads(row.value)
+            self._open(SYSTEM, system, ClearSealer()).reconcile()
+            self._sealer = DataKeySealer(self._host.data_key(cluster["epoch"]), cluster["epoch"])
+            self.cluster = cluster
+            return True
+
+    def reconcile_all(self) -> int:
+        """Open every declared partition and compare each in full; everything up to the revision returned is here."""
+        scan = self._tools.store.scan(keys.PARTITIONS)
+        rows = {item.key.removeprefix(keys.PARTITIONS): json.loads(item.value) for item in scan}
+        self._declare(rows)
+        for replica in list(self.replicas.values()):
+            replica.reconcile()
+        return scan.revision
+
+    def partition_changed(self, event: Event) -> None:
+        """A partition was made, or its row changed."""
+        name = event.key.removeprefix(keys.PARTITIONS)
+        if event.value is None:
+            return
+        fresh = name not in self.replicas
+        self._declare({**self.rows, name: json.loads(event.value.value)})
+        if fresh:
+            self.replicas[name].reconcile()
+
+    def replica(self, name: str) -> Replica:
+        """KeyfoldError `not_found` names what does exist."""
+        found = self.replicas.get(name)
+        if found is None:
+            known = ", ".join(sorted(self.rows)) or "none"
+            raise KeyfoldError(
+                "not_found",
+                f"there is no partition {name!r} (there are: {known})",
+                not_done="nothing was read or changed",
+                next_step="keyfold partition list; declare it in the inventory and run playbooks/partition.yml",
+            )
+        return found
+
+    def sealer(self, name: str) -> Sealer:
+        """How objects of this partition are sealed. KeyfoldError `not_found` before genesis."""
+        if self._sealer is None:
+            raise KeyfoldError(
+                "not_found",
+                "this node has not joined a cluster yet",
+                not_done="nothing was read or changed",
+                next_step="run playbooks/site.yml; then keyfold status",
+            )
+        return ClearSealer() if name == SYSTEM else self._sealer
+
+    def _declare(self, rows: Mapping[str, Row]) -> None:
+        with self._lock:
+            self._host.provision(list(rows.values()))
+            self.rows = dict(rows)
+            for name, row in rows.items():
+                if name in self.replicas:
+                    self.replicas[name].key_invalidation = row["policy"]["key_invalidation"]
+                else:
+                    self._open(name, row, self.sealer(name))
+
+    def _open(self, name: str, row: Row, sealer: Sealer) -> Replica:
+        if name == SYSTEM:
+            self._host.provision([row])
+        directory, locks = self._host.open_partition(name, row["token_uuid"])
+        replica = Replica(
+            name,
+            directory,
+            locks,
+            sealer,
+            self._tools,
+            key_invalidation=row["policy"]["key_invalidation"],
+        )
+        directory.create()
+        self._host.watch(name, row["token_uuid"], replica.touched)
+        self.replicas[name] = replica
+        return replica

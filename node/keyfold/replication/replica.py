@@ -1,0 +1,519 @@
+"""One partition's token directory on this node, as a replica of what etcd has committed (design §5).
+
+Locking, always in this order: the flock files of docs/interfaces.md §3 (`create.lock`, `update.lock`), then `self._lock`.
+The PKCS#11 module holds its flock while it waits for `commit`, so nothing here may wait for a flock under `self._lock`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keyfold.clock import Clock, stamp
+from keyfold.errors import KeyfoldError
+from keyfold.replication import decide, keys
+from keyfold.replication.base import Base, Row
+from keyfold.replication.changes import Change, metadata
+from keyfold.replication.decide import TORN, Action, Known, Local
+from keyfold.replication.partition_locks import PartitionLocks
+from keyfold.replication.publish import CHANGES_PER_TRANSACTION, Publisher
+from keyfold.replication.sealed import Sealer, StoredObject
+from keyfold.store import Event, OutcomeUnknown, Store, StoreUnavailable
+from keyfold.token.directory import TokenDirectory
+from keyfold.token.locks import LockBusy
+from keyfold.token.object_file import TornFile, describe, identity
+
+log = logging.getLogger(__name__)
+
+# Below the module's own 15 s, so that its caller hears the reason and not a time-out.
+COMMIT_SECONDS = 10.0
+# A file that nobody knows and that still does not parse after this long is not being written any more.
+TORN_SECONDS = 10.0
+_RECONCILE_LOCK_SECONDS = 60.0
+_ROWS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every replica on a node shares. `drain` hands pending inotify events to the replicas' `touched`."""
+
+    store: Store
+    base: Base
+    clock: Clock
+    node: str
+    conflicts: Path
+    drain: Callable[[], None]
+
+
+class Replica:
+    """Thread-safe. `applied_revision`: everything committed up to it is in the token directory."""
+
+    def __init__(
+        self,
+        name: str,
+        directory: TokenDirectory,
+        locks: PartitionLocks,
+        sealer: Sealer,
+        tools: Tools,
+        *,
+        key_invalidation: bool,
+    ) -> None:
+        self.name = name
+        self.key_invalidation = key_invalidation
+        self.applied_revision = 0
+        self.problem = ""
+        self._directory = directory
+        self._locks = locks
+        self._sealer = sealer
+        self._tools = tools
+        self._publisher = Publisher(tools.store, sealer, tools.clock, tools.node, name)
+        self._lock = threading.RLock()
+        self._advancing = threading.Lock()
+        self._known: dict[str, Known] = tools.base.known(name)
+        self._dirty: set[str] = set()
+        self._torn_since: dict[str, float] = {}
+        self._queue: deque[tuple[int, tuple[Event, ...]]] = deque()
+        self._floor = 0
+        self._generation = 0
+        self._bump_again = False
+
+    # --- change detection -------------------------------------------------------------------------------------
+
+    def touched(self, file: str) -> None:
+        """A file changed, says inotify (called from `drain`, by any thread)."""
+        self._dirty.add(file)
+
+    def touch_all(self) -> None:
+        """Events were lost: every file may have changed."""
+        with self._lock:
+            self._dirty.update(self._directory.files())
+            self._dirty.update(file for file, known in self._known.items() if known.digest is not None)
+
+    @property
+    def unsettled(self) -> bool:
+        return bool(self._dirty) or bool(self._queue) or self._bump_again
+
+    @property
+    def waiting(self) -> int:
+        """The first revision that waits to be applied, 0 if none does."""
+        try:
+            return self._queue[0][0]
+        except IndexError:
+            return 0
+
+    @property
+    def object_count(self) -> int:
+        """Committed object files, token.object included."""
+        return sum(1 for known in self._known.copy().values() if known.digest is not None)
+
+    def digests(self) -> dict[str, str]:
+        """Identity of every file as it is on this node's disk; a torn one has an empty identity."""
+        found = {}
+        for file in self._directory.files():
+            with self._lock:
+                local = self._local(file)
+            if local is not None:
+                found[file] = "" if local is TORN else local
+        return found
+
+    # --- commits from the PKCS#11 module ----------------------------------------------------------------------
+
+    def commit(self, kind: str, hints: Sequence[Mapping[str, Any]], caller: str) -> int:
+        """Commit what the module's call changed; the revision that has it. On failure the files are put back first."""
+        with self._lock:
+            self._tools.drain()
+            try:
+                changes = self._created(hints) if kind == "create" else self._updated(hints)
+            except KeyfoldError:
+                self._put_back(self._suspects(kind))
+                raise
+            if not changes:
+                self._dirty.difference_update(self._suspects(kind))
+                return self.applied_revision
+            try:
+                return self._publish(changes, f"commit {kind}", caller)
+            except KeyfoldError:
+                self._put_back(change.file for change in changes)
+                raise
+
+    def _suspects(self, kind: str) -> list[str]:
+        """Dirty files that a call of this kind may have changed: unknown ones for create, known ones for update."""
+        return sorted(file for file in self._dirty if (self._committed(file) is None) == (kind == "create"))
+
+    def _created(self, hints: Sequence[Mapping[str, Any]]) -> list[Change]:
+        found = self._read_new(self._suspects("create"))
+        if len(found) < len(hints):
+            found = self._read_new(file for file in self._directory.files() if self._committed(file) is None)
+        if len(found) < len(hints):
+            raise KeyfoldError(
+                "internal",
+                f"partition {self.name}: {len(hints)} new objects were announced, {len(found)} files were found",
+                not_done="the new objects were not committed",
+                next_step="repeat the call; if it happens again: journalctl -u keyfold-agent",
+            )
+        now = stamp(self._tools.clock.utc())
+        metas = metadata({file: describe(data) for file, data in found.items()}, hints, {}, now)
+        return [
+            Change(file, 0, StoredObject(metas[file], data), identity(data)) for file, data in found.items()
+        ]
+
+    def _read_new(self, files: Iterable[str]) -> dict[str, bytes]:
+        found = {}
+        for file in files:
+            data = self._read_whole(file)
+            if data is not None:
+                found[file] = data
+        return found
+
+    def _updated(self, hints: Sequence[Mapping[str, Any]]) -> list[Change]:
+        changed: dict[str, bytes] = {}
+        changes = []
+        for file in self._suspects("update"):
+            known = self._known[file]
+            data = self._read_whole(file)
+            if data is None:
+                changes.append(Change(file, known.revision, None, None))
+            elif identity(data) != known.digest:
+                changed[file] = data
+        before = {file: content.meta for file in changed if (content := self._base(file)) is not None}
+        metas = metadata(
+            {file: describe(data) for file, data in changed.items()},
+            hints,
+            before,
+            stamp(self._tools.clock.utc()),
+        )
+        changes += [
+            Change(file, self._known[file].revision, StoredObject(metas[file], data), identity(data))
+            for file, data in changed.items()
+        ]
+        return changes
+
+    def _read_whole(self, file: str) -> bytes | None:
+        try:
+            return self._directory.read(file)
+        except TornFile as error:
+            raise KeyfoldError(
+                "disk",
+                f"partition {self.name}: the object file {file} is incomplete after the call that wrote it",
+                not_done="the change was not committed",
+                next_step="check the disk's free space (df /var/lib/keyfold), then repeat the call",
+            ) from error
+
+    # --- publishing -------------------------------------------------------------------------------------------
+
+    def _publish(self, changes: Sequence[Change], what: str, caller: str) -> int:
+        revision = 0
+        for start in range(0, len(changes), CHANGES_PER_TRANSACTION):
+            part = changes[start : start + CHANGES_PER_TRANSACTION]
+            revision = self._publisher.publish(
+                part,
+                what=what,
+                caller=caller,
+                shadows=self._shadows(part),
+                timeout_seconds=COMMIT_SECONDS,
+            )
+            self._remember(
+                Row(change.file, Known(revision, change.digest), change.content) for change in part
+            )
+        self._generation = self._directory.generation()
+        self.applied_revision = max(self.applied_revision, revision)
+        return revision
+
+    def _shadows(self, changes: Iterable[Change]) -> dict[str, StoredObject]:
+        if not self.key_invalidation:
+            return {}
+        gone = (change.file for change in changes if change.content is None)
+        return {file: content for file in gone if (content := self._base(file)) is not None}
+
+    def _remember(self, rows: Iterable[Row]) -> None:
+        rows = list(rows)
+        self._tools.base.put(self.name, rows)
+        for row in rows:
+            self._known[row.file] = row.known
+            self._dirty.discard(row.file)
+            self._torn_since.pop(row.file, None)
+
+    def _remember_on_disk(self, rows: Sequence[Row]) -> None:
+        """After writes that were not durable each by itself: the base must never be ahead of the files."""
+        if rows:
+            self._directory.sync()
+            self._remember(rows)
+
+    def _put_back(self, files: Iterable[str]) -> None:
+        """Undo: the files become what was last committed."""
+        for file in files:
+            content = self._base(file)
+            if content is None:
+                self._directory.remove(file)
+            else:
+                self._directory.write(file, content.data)
+            self._dirty.discard(file)
+        self._bump()
+
+    # --- changes committed elsewhere --------------------------------------------------------------------------
+
+    def follow(self, revision: int, events: tuple[Event, ...]) -> None:
+        """Changes of this partition's live objects, from the watch, complete up to `revision`."""
+        self._queue.append((revision, events))
+        self.advance()
+
+    def advance(self) -> bool:
+        """Apply queued changes; False if a module call in flight (it holds update.lock) makes them wait."""
+        with self._advancing:
+            while self._queue:
+                revision, events = self._queue[0]
+                try:
+                    with ExitStack() as stack:
+                        if any(self._exists(self._file(event)) for event in events):
+                            stack.enter_context(self._locks.update(0))
+                        stack.enter_context(self._lock)
+                        self._apply(events)
+                        self.applied_revision = max(self.applied_revision, revision)
+                except LockBusy:
+                    return False
+                except KeyfoldError as error:
+                    self._note(error)
+                    return False
+                self._queue.popleft()
+            self.problem = ""
+            self.bump_again()
+            return True
+
+    def _exists(self, file: str) -> bool:
+        return self._committed(file) is not None or self._local(file) is not None
+
+    def _file(self, event: Event) -> str:
+        return event.key.removeprefix(keys.objects(self.name))
+
+    def _apply(self, events: Iterable[Event]) -> None:
+        rows = []
+        for event in events:
+            file = self._file(event)
+            if event.mod_revision <= self._floor:
+                continue
+            content = None if event.value is None else self._sealer.open(event.key, event.value.value)
+            remote = Known(event.mod_revision, None if content is None else identity(content.data))
+            known = self._known.get(file)
+            if known is not None and known.revision >= remote.revision:
+                continue
+            self._carry_out(decide.follow(known, self._local(file), remote), file, content)
+            rows.append(Row(file, remote, content))
+        if rows:
+            self._bump()
+            self._bump_again = True
+            self._remember(rows)
+
+    def bump_again(self) -> None:
+        """Once no module call is in flight: SoftHSM inside a call takes a moved generation for its own doing."""
+        if not self._bump_again:
+            return
+        try:
+            with self._locks.create(0), self._locks.update(0), self._lock:
+                self._bump_again = False
+                self._bump()
+        except LockBusy:
+            return
+
+    def _carry_out(
+        self, action: Action, file: str, content: StoredObject | None, *, durable: bool = True
+    ) -> None:
+        if action in (Action.CONFLICT_APPLY, Action.CONFLICT_REMOVE):
+            self._directory.quarantine(file, self._tools.conflicts / self.name)
+            log.warning(
+                "partition %s: a local change to %s lost; it is kept in %s",
+                self.name,
+                file,
+                self._tools.conflicts / self.name,
+            )
+        if action in (Action.APPLY, Action.CONFLICT_APPLY) and content is not None:
+            self._directory.write(file, content.data, durable=durable)
+        elif action in (Action.REMOVE, Action.CONFLICT_REMOVE):
+            self._directory.remove(file)
+
+    # --- a node that starts, comes back, or compares in full --------------------------------------------------
+
+    def reconcile(self) -> int:
+        """Make the directory and etcd agree; the revision at which they do."""
+        with (
+            self._locks.create(_RECONCILE_LOCK_SECONDS),
+            self._locks.update(_RECONCILE_LOCK_SECONDS),
+            self._lock,
+        ):
+            self._directory.create()
+            self._tools.drain()
+            scan = self._tools.store.scan(keys.objects(self.name))
+            seen: set[str] = set()
+            offers: list[str] = []
+            rows: list[Row] = []
+            for item in scan:
+                file = item.key.removeprefix(keys.objects(self.name))
+                seen.add(file)
+                known, local = self._known.get(file), self._local(file)
+                if known == Known(item.mod_revision, local if isinstance(local, str) else None):
+                    self._dirty.discard(file)
+                    continue
+                content = self._sealer.open(item.key, item.value)
+                remote = Known(item.mod_revision, identity(content.data))
+                action = decide.reconcile(known, local, remote)
+                if action is Action.OFFER:
+                    offers.append(file)
+                    continue
+                self._carry_out(action, file, content, durable=False)
+                rows.append(Row(file, remote, content))
+                if len(rows) >= _ROWS:
+                    self._remember_on_disk(rows)
+                    rows = []
+            self._remember_on_disk(rows)
+            offers += self._without_remote(seen)
+            self._bump()
+            self._floor = scan.revision
+            self.applied_revision = max(self.applied_revision, scan.revision)
+            self._offer(offers)
+            return scan.revision
+
+    def _without_remote(self, seen: set[str]) -> Iterator[str]:
+        """Files etcd does not have: removes what was deleted there, yields what was never offered."""
+        gone = []
+        for file in sorted((set(self._directory.files()) | set(self._known)) - seen):
+            local = self._local(file)
+            action = decide.reconcile(self._known.get(file), local, None)
+            if action is Action.OFFER:
+                yield file
+                continue
+            self._carry_out(action, file, None)
+            gone.append(file)
+        self._tools.base.forget(self.name, gone)
+        for file in gone:
+            self._known.pop(file, None)
+            self._dirty.discard(file)
+
+    def compare(self) -> None:
+        """The backstop: look at every file again, and at etcd if its revisions are not the known ones."""
+        self.touch_all()
+        scan = self._tools.store.scan(keys.objects(self.name), keys_only=True)
+        there = {item.key.removeprefix(keys.objects(self.name)): item.mod_revision for item in scan}
+        with self._lock:
+            here = {file: known.revision for file, known in self._known.items() if known.digest is not None}
+            stale = there != here and not self._queue and self.applied_revision <= scan.revision
+        if stale:
+            self.reconcile()
+
+    def settle(self) -> None:
+        """Deal with changes made without the module, and with what a killed call left behind."""
+        if not self._dirty:
+            return
+        try:
+            with self._locks.create(0), self._locks.update(0), self._lock:
+                self._tools.drain()
+                self._settle()
+        except LockBusy:
+            return
+        except KeyfoldError as error:
+            self._note(error)
+
+    def _settle(self) -> None:
+        wrote = self._directory.generation() != self._generation
+        offers = []
+        repaired = False
+        for file in sorted(self._dirty):
+            local = self._local(file)
+            if local is TORN and self._committed(file) is None and not self._given_up(file):
+                continue
+            action = (
+                Action.CONFLICT_REMOVE
+                if self._given_up(file)
+                else decide.unexplained(self._known.get(file), local, softhsm_wrote=wrote)
+            )
+            if action is Action.OFFER:
+                offers.append(file)
+                continue
+            if action is not Action.NOTHING:
+                log.warning("partition %s: %s: %s", self.name, file, action.value)
+                self._carry_out(action, file, self._base(file))
+                repaired = True
+            self._dirty.discard(file)
+            self._torn_since.pop(file, None)
+        if repaired:
+            self._bump()
+        self._offer(offers)
+        self._generation = self._directory.generation()
+
+    def _given_up(self, file: str) -> bool:
+        now = self._tools.clock.monotonic()
+        return (
+            self._committed(file) is None
+            and self._local(file) is TORN
+            and now - self._torn_since.setdefault(file, now) >= TORN_SECONDS
+        )
+
+    def _offer(self, files: Sequence[str]) -> None:
+        """Compare-and-set local changes that nobody acknowledged; what loses is kept under conflicts/."""
+        if not files:
+            return
+        changes = []
+        for file in files:
+            data = self._directory.read(file)
+            known = self._known.get(file)
+            expected = known.revision if known is not None and known.digest is not None else 0
+            if data is None:
+                changes.append(Change(file, expected, None, None))
+                continue
+            before = self._base(file)
+            seen = {file: describe(data)}
+            metas = metadata(
+                seen, (), {} if before is None else {file: before.meta}, stamp(self._tools.clock.utc())
+            )
+            changes.append(Change(file, expected, StoredObject(metas[file], data), identity(data)))
+        try:
+            self._publish(changes, "offer", f"node {self._tools.node}")
+        except (StoreUnavailable, OutcomeUnknown):
+            self._dirty.update(files)
+            raise
+        except KeyfoldError:
+            if len(changes) > 1:
+                for file in files:
+                    self._offer([file])
+                return
+            self._yield_to_committed(files[0])
+
+    def _yield_to_committed(self, file: str) -> None:
+        item = self._tools.store.get(keys.live(self.name, file))
+        content = None if item is None else self._sealer.open(item.key, item.value)
+        action = Action.CONFLICT_REMOVE if content is None else Action.CONFLICT_APPLY
+        self._carry_out(action, file, content)
+        self._bump()
+        if item is None or content is None:
+            revision = self._tools.store.revision()
+            self._remember([Row(file, Known(revision, None), None)])
+        else:
+            self._remember([Row(file, Known(item.mod_revision, identity(content.data)), content)])
+
+    # --- small things -----------------------------------------------------------------------------------------
+
+    def _bump(self) -> None:
+        self._directory.bump()
+        self._generation = self._directory.generation()
+
+    def _base(self, file: str) -> StoredObject | None:
+        return self._tools.base.content(self.name, file)
+
+    def _committed(self, file: str) -> str | None:
+        known = self._known.get(file)
+        return None if known is None else known.digest
+
+    def _local(self, file: str) -> Local:
+        try:
+            data = self._directory.read(file)
+        except TornFile:
+            return TORN
+        return None if data is None else identity(data)
+
+    def _note(self, error: KeyfoldError) -> None:
+        self.problem = error.what
+        log.error("partition %s: %s; not done: %s; next: %s", self.name, error.what, error.not_done, error.next_step)
