@@ -36,7 +36,7 @@ class TokenDirectory(ABC):
 
     @abstractmethod
     def exists(self, name: str) -> bool:
-        """Is there a file of this name, torn or not?"""
+        """Whether there is a file of this name, torn or not."""
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:
@@ -67,8 +67,8 @@ class TokenDirectory(ABC):
         """Move the token's generation, so that running processes list the directory again; returns the new one.
 
         Needed after objects appeared or vanished. One bump after a whole batch is enough. A process that is inside a
-        call that creates or destroys an object takes the moved counter for its own and overlooks the batch (measured with
-        2.6.1): if `create.lock` or `update.lock` was held when the batch was applied, bump once more after it was
+        call that creates or destroys an object takes the moved counter for its own and overlooks the batch (measured
+        with 2.6.1): if `create.lock` or `update.lock` was held when the batch was applied, bump once more after it was
         released. A changed object is noticed without any bump.
         """
 

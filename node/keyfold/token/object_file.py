@@ -23,8 +23,6 @@ from typing import TypeAlias
 
 AttributeValue: TypeAlias = "bool | int | bytes | dict[int, AttributeValue] | frozenset[int]"
 
-TOKEN_OBJECT = "token.object"
-
 CKA_CLASS = 0x0
 CKA_PRIVATE = 0x2
 CKA_LABEL = 0x3
@@ -104,6 +102,11 @@ def describe(data: bytes) -> Description:
         id=None if private else _octets(attributes.get(CKA_ID)),
         private=private,
     )
+
+
+def local_generation(data: bytes) -> int | None:
+    """The generation counter alone, also of a torn file; None if not even that is whole."""
+    return int(_WORD.unpack_from(data)[0]) if len(data) >= _WORD.size else None
 
 
 def with_generation(data: bytes, generation: int) -> bytes:
