@@ -6,6 +6,7 @@ Molecule says in MOLECULE_SCENARIO_NAME which scenario it is.
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import yaml
@@ -26,4 +27,6 @@ def inventory(scenario: str) -> dict[str, object]:
 
 
 if __name__ == "__main__":
+    if "MOLECULE_SCENARIO_NAME" not in os.environ:
+        sys.exit("MOLECULE_SCENARIO_NAME is not set, so no hosts were listed; run lab/scenario.sh NAME")
     print(json.dumps(inventory(os.environ["MOLECULE_SCENARIO_NAME"]), indent=2))
