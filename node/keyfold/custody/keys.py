@@ -6,6 +6,27 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from keyfold.errors import KeyfoldError
+
+UNCOMPRESSED_POINT_BYTES = 65
+
+
+def checked_peer(point: bytes) -> ec.EllipticCurvePublicKey:
+    """The public key that `ecdh` is asked for; KeyfoldError(invalid) unless it is an uncompressed point of P-256."""
+    try:
+        if len(point) == UNCOMPRESSED_POINT_BYTES:
+            return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+    except ValueError:
+        pass
+    raise KeyfoldError(
+        "invalid",
+        "the peer's public key is not a point of P-256",
+        not_done="no shared secret was computed",
+        next_step="check that the file was made for this cluster's backup recipient",
+    )
+
 
 class SystemKeys(ABC):
     """Backup key pair (P-256), data key and manifest-signing key (Ed25519) of one cluster.

@@ -1,0 +1,64 @@
+"""SoftHSM in a process of its own: `python3 -m keyfold.custody.worker < request`.
+
+`keyfold.custody.process` starts it and defines the requests; an error is replied as `KeyfoldError.as_reply` writes it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import PyKCS11
+
+from keyfold.custody.derive import derive
+from keyfold.custody.objects import import_keys
+from keyfold.custody.process import Request
+from keyfold.custody.softhsm import open_token, pkcs11_errors, softhsm
+from keyfold.custody.token_keys import TokenSystemKeys
+from keyfold.errors import KeyfoldError
+
+
+def serve(request: Request) -> dict[str, str]:
+    """Do one operation; binary results are hex."""
+    conf = Path(request["conf"])
+    if request["op"] == "init":
+        return _init(conf, request)
+    if request["op"] == "import":
+        return _import(conf, request)
+    with TokenSystemKeys(conf, request["label"], request["pin"]) as keys:
+        return {"data_key": keys.data_key(request["epoch"]).hex()}
+
+
+def _init(conf: Path, request: Request) -> dict[str, str]:
+    with softhsm(conf) as library, pkcs11_errors(conf):
+        for slot in library.getSlotList(tokenPresent=True):
+            if not library.getTokenInfo(slot).flags & PyKCS11.CKF_TOKEN_INITIALIZED:
+                library.initToken(slot, request["so_pin"], request["label"])
+        session = open_token(library, request["label"], request["so_pin"], role=PyKCS11.CKU_SO)
+        session.initPin(request["pin"])
+    return {}
+
+
+def _import(conf: Path, request: Request) -> dict[str, str]:
+    epoch = request["epoch"]
+    with softhsm(conf) as library, pkcs11_errors(conf):
+        session = open_token(library, request["label"], request["pin"])
+        import_keys(session, derive(bytes.fromhex(request["root"]), request["cluster_uuid"], epoch), epoch)
+    with TokenSystemKeys(conf, request["label"], request["pin"], epoch=epoch) as keys:
+        return {
+            "backup_public_key": keys.backup_public_key().hex(),
+            "signing_public_key": keys.signing_public_key().hex(),
+        }
+
+
+def main() -> None:
+    try:
+        reply: dict[str, object] = {"ok": True, **serve(json.load(sys.stdin))}
+    except KeyfoldError as error:
+        reply = error.as_reply()
+    json.dump(reply, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
