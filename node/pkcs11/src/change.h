@@ -1,0 +1,42 @@
+/*
+ * One change of token objects: lock, connect, let SoftHSM change, commit, and undo if that failed
+ * (design §5.1, docs/interfaces.md §3).
+ *
+ *     change_begin -> the call to SoftHSM -> change_commit -> (undo) -> change_end
+ */
+#ifndef KEYFOLD_CHANGE_H
+#define KEYFOLD_CHANGE_H
+
+#include "private_fd.h"
+#include "protocol.h"
+
+#include <p11-kit/pkcs11.h>
+
+struct change {
+    const char *call; /* the PKCS#11 function, for the report */
+    enum commit_kind kind;
+    struct private_fd lock;
+    struct private_fd agent;
+};
+
+/* A change that holds nothing yet; change_end does nothing to it. */
+#define CHANGE(call_name, commit_kind) \
+    {.call = (call_name), .kind = (commit_kind), .lock = PRIVATE_FD_CLOSED, .agent = PRIVATE_FD_CLOSED}
+
+/*
+ * Take the lock and reach the agent. Anything but CKR_OK means that nothing has been changed and nothing is held:
+ * CKR_FUNCTION_FAILED (no lock), CKR_DEVICE_ERROR (no agent), CKR_CRYPTOKI_NOT_INITIALIZED.
+ */
+CK_RV change_begin(struct change *self);
+
+/* change_begin succeeded. */
+bool change_is_guarded(const struct change *self);
+
+/* Ask the agent to commit. `not_done` goes into the report if it does not. */
+enum commit_outcome change_commit(struct change *self, const struct object_hints *objects, size_t count,
+                                  const char *not_done, CK_RV *rv);
+
+/* Let go of agent and lock; harmless after a change_begin that failed. */
+void change_end(struct change *self);
+
+#endif

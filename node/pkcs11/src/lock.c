@@ -1,0 +1,73 @@
+#include "lock.h"
+
+#include "deadline.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+
+/* flock has no deadline of its own, so it is asked again and again. The cap is a fraction of what a commit
+ * takes, the start a fraction of what SoftHSM needs to write one object. */
+#define FIRST_PAUSE_NS 200000L
+#define LONGEST_PAUSE_NS 4000000L
+
+static void pause_for(long nanoseconds)
+{
+    struct timespec pause = {.tv_sec = 0, .tv_nsec = nanoseconds};
+
+    nanosleep(&pause, NULL);
+}
+
+static int open_lock_file(struct private_fd *self, const char *path)
+{
+    int error = private_fd_open(self, path, O_RDONLY | O_NOFOLLOW);
+
+    if (error != ENOENT)
+        return error;
+    /* Read access is all that flock needs. The file must be readable for the partition's user even when
+     * root's process was the first to come; others are kept out by the directory. */
+    error = private_fd_open(self, path, O_RDONLY | O_NOFOLLOW | O_CREAT);
+    if (error == 0)
+        (void)fchmod(self->fd, 0644);
+    return error;
+}
+
+int lock_take(struct private_fd *self, const char *directory, const char *name)
+{
+    char path[PATH_MAX];
+    int64_t deadline = deadline_in(LOCK_WAIT_MS);
+    long pause_ns = FIRST_PAUSE_NS;
+    int length = snprintf(path, sizeof path, "%s/%s", directory, name);
+    int error;
+
+    if (length < 0 || (size_t)length >= sizeof path)
+        return ENAMETOOLONG;
+    error = open_lock_file(self, path);
+    if (error != 0)
+        return error;
+    while (flock(self->fd, LOCK_EX | LOCK_NB) != 0) {
+        error = errno;
+        if (error == EWOULDBLOCK && deadline_left(deadline) == 0)
+            error = ETIMEDOUT;
+        if (error != EWOULDBLOCK && error != EINTR) {
+            private_fd_close(self);
+            return error;
+        }
+        pause_for(pause_ns);
+        pause_ns = pause_ns * 2 < LONGEST_PAUSE_NS ? pause_ns * 2 : LONGEST_PAUSE_NS;
+    }
+    return 0;
+}
+
+void lock_release(struct private_fd *self)
+{
+    if (self->fd < 0)
+        return;
+    /* Unlock, not only close: a child made by a bare clone() ran no fork handlers and holds a duplicate. */
+    (void)flock(self->fd, LOCK_UN);
+    private_fd_close(self);
+}

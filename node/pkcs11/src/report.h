@@ -1,0 +1,8 @@
+/* One line on standard error (the journal, on a node) per failure. Never a PIN, a label or a value. */
+#ifndef KEYFOLD_REPORT_H
+#define KEYFOLD_REPORT_H
+
+/* keyfold-pkcs11: CALL: WHAT; not done: NOT_DONE; next: NEXT */
+void report(const char *call, const char *what, const char *not_done, const char *next);
+
+#endif
