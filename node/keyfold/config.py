@@ -10,17 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from keyfold.errors import KeyfoldError
+from keyfold.store.config import StoreConfig
 
 CONFIG_PATH = Path("/etc/keyfold/keyfold.toml")
 CREDENTIALS_PATH = Path("/etc/keyfold/credentials")
-
-
-@dataclass(frozen=True, slots=True)
-class Etcd:
-    endpoints: tuple[str, ...]
-    ca: Path | None
-    cert: Path | None
-    key: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +44,7 @@ class Config:
     node: str
     site: str
     site_role: str
-    etcd: Etcd
+    etcd: StoreConfig
     store: StoreAccess | None
     packages: Mapping[str, Package]
     state: Path = Path("/var/lib/keyfold")
@@ -92,7 +85,7 @@ def _parse(raw: Mapping[str, Any]) -> Config:
         node=node["name"],
         site=node["site"],
         site_role=node["site_role"],
-        etcd=Etcd(tuple(etcd["endpoints"]), *(_path(etcd.get(key)) for key in ("ca", "cert", "key"))),
+        etcd=StoreConfig(tuple(etcd["endpoints"]), *(_path(etcd.get(key)) for key in ("ca", "cert", "key"))),
         store=None
         if store is None
         else StoreAccess(

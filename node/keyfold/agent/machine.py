@@ -9,7 +9,6 @@ import select
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from keyfold.config import Config, credential
@@ -18,9 +17,9 @@ from keyfold.errors import KeyfoldError
 from keyfold.partition.policy import SYSTEM
 from keyfold.provision.plan import user
 from keyfold.replication.host import Host
-from keyfold.replication.partition_locks import PartitionLocks
 from keyfold.token.directory import TokenDirectory
 from keyfold.token.inotify import Inotify
+from keyfold.token.locks import FilePartitionLocks, PartitionLocks
 from keyfold.token.softhsm import SoftHsmDirectory
 from keyfold.token.watch import OVERFLOW
 
@@ -54,9 +53,7 @@ class Machine(Host):
         fresh = path.with_suffix(".new")
         fresh.write_text(wanted, encoding="utf-8")
         fresh.rename(path)
-        done = subprocess.run(
-            ["systemctl", "start", PROVISION_UNIT], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(["systemctl", "start", PROVISION_UNIT], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise KeyfoldError(
                 "internal",
@@ -69,7 +66,7 @@ class Machine(Host):
     def open_partition(self, name: str, token_uuid: str) -> tuple[TokenDirectory, PartitionLocks]:
         home = self._config.partition_directory(name)
         uid, gid = _owner(name)
-        return SoftHsmDirectory(home / "tokens" / token_uuid, uid, gid), PartitionLocks(home)
+        return SoftHsmDirectory(home / "tokens" / token_uuid, uid, gid), FilePartitionLocks(home)
 
     def watch(self, name: str, token_uuid: str, touched: Callable[[str], None]) -> None:
         self._touched[name] = touched

@@ -121,6 +121,4 @@ def _caller(connection: socket.socket) -> Caller | None:
 
 
 def _invalid(what: str) -> KeyfoldError:
-    return KeyfoldError(
-        "invalid", what, not_done="nothing was read or changed", next_step="see docs/interfaces.md §3"
-    )
+    return KeyfoldError("invalid", what, not_done="nothing was read or changed", next_step="see docs/interfaces.md §3")

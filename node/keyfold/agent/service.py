@@ -18,7 +18,7 @@ from keyfold.replication.follower import Follower
 from keyfold.replication.host import Host
 from keyfold.replication.registry import Registry
 from keyfold.replication.replica import Tools
-from keyfold.store import Put, Store
+from keyfold.store.interface import Put, Store
 
 log = logging.getLogger(__name__)
 
@@ -135,9 +135,7 @@ class Service:
         lease = self.store.grant(LEASE_SECONDS)
         place = {key: getattr(self.config, key) for key in ("site", "site_role")}
         record = keys.records("node", self.config.node)
-        self.store.txn(
-            (), [Put(record, json.dumps({"name": self.config.node, **place}).encode())], timeout_seconds=5.0
-        )
+        self.store.txn((), [Put(record, json.dumps({"name": self.config.node, **place}).encode())], timeout_seconds=5.0)
         published: dict[str, Any] = {}
         while not self._stop.is_set():
             row = self.node_row()

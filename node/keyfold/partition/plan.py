@@ -58,7 +58,7 @@ def _change(
 ) -> Change:
     unknown = set(row) - _KEYS
     if unknown:
-        raise _invalid(f"partition {name}: unknown key {sorted(unknown)[0]!r}", f"known: {sorted(_KEYS)}")
+        raise _invalid(f"partition {name}: unknown key {min(unknown)!r}", f"known: {sorted(_KEYS)}")
     package = packages.get(str(row.get("package")))
     if package is None:
         raise _invalid(
@@ -89,6 +89,4 @@ def _change(
 
 
 def _invalid(what: str, next_step: str) -> KeyfoldError:
-    return KeyfoldError(
-        "invalid", what, not_done="no partition was created or changed", next_step=next_step
-    )
+    return KeyfoldError("invalid", what, not_done="no partition was created or changed", next_step=next_step)

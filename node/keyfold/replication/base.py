@@ -1,6 +1,6 @@
-"""The last committed state of every object on this node, on disk: what undo, repair and conflict detection start from.
+"""The last committed state of every object on this node, on disk: undo, repair and conflict detection start from it.
 
-Losing the newest rows (power loss) is safe: `decide.reconcile` then meets a file equal to etcd's, or keeps a copy of it.
+Losing the newest rows (power loss) is safe: `decide.reconcile` then meets a file equal to etcd's, or keeps a copy.
 """
 
 from __future__ import annotations

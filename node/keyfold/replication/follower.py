@@ -10,7 +10,8 @@ from collections.abc import Callable
 from keyfold.errors import KeyfoldError
 from keyfold.replication import keys
 from keyfold.replication.registry import Registry
-from keyfold.store import Batch, Compacted, Event, Store, Watch
+from keyfold.store.errors import Compacted
+from keyfold.store.interface import Batch, Event, Store, Watch
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from keyfold.replication.partition_locks import PartitionLocks
 from keyfold.token.directory import TokenDirectory
+from keyfold.token.locks import PartitionLocks
 
 
 class Host(ABC):
@@ -17,7 +17,7 @@ class Host(ABC):
 
     @abstractmethod
     def provision(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Users, directories and units for these partitions exist when this returns; idempotent and cheap when nothing changed."""
+        """Users, directories and units for these partitions exist when this returns; cheap when nothing changed."""
 
     @abstractmethod
     def open_partition(self, name: str, token_uuid: str) -> tuple[TokenDirectory, PartitionLocks]: ...

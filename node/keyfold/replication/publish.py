@@ -13,11 +13,11 @@ from keyfold.errors import KeyfoldError
 from keyfold.replication import keys
 from keyfold.replication.changes import Change
 from keyfold.replication.sealed import Sealer, StoredObject
-from keyfold.store import Delete, OutcomeUnknown, Put, Store, StoreUnavailable, TxnResult, Unchanged
+from keyfold.store.interface import Delete, Op, Put, Store, Unchanged
+from keyfold.store.settle import settle
 
-# Two operations and two comparisons per object, and the marker, stay below etcd's limit of 128 (keyfold.store.MAX_TXN_OPS).
+# Two operations and two comparisons per object, and the marker, stay below etcd's limit of 128 of each.
 CHANGES_PER_TRANSACTION = 48
-_PAUSE_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,51 +42,26 @@ class Publisher:
         """The revision of the commit. `shadows`: content of destroyed files that is kept as invalidated.
 
         Raises KeyfoldError `conflict` if any object moved meanwhile, StoreUnavailable if it was certainly not done in
-        time, OutcomeUnknown if even the deadline did not tell. The audit entry, unique to this commit, is the marker by which a
-        transaction whose answer was lost is recognised, and it keeps a repeated one from being applied twice.
+        time, OutcomeUnknown if even the deadline did not tell. The audit entry's key is unique to this commit: it tells
+        a commit that was applied and already overwritten from one that lost.
         """
         now = stamp(self.clock.utc())
         marker = f"{keys.AUDIT}{now}-{uuid.uuid4().hex}"
         compares = [Unchanged(marker, 0)]
-        ops: list[Put | Delete] = [Put(marker, self._audit(what, caller, changes))]
+        ops: list[Op] = [Put(marker, self._audit(what, caller, changes))]
         for change in changes:
-            compares.append(Unchanged(keys.live(self.partition, change.file), change.expected))
+            live = keys.live(self.partition, change.file)
             shadow = keys.invalidated(self.partition, change.file)
+            compares += [Unchanged(live, change.expected), Unchanged(shadow, 0)]
             if change.content is not None:
-                live = keys.live(self.partition, change.file)
                 ops.append(Put(live, self.sealer.seal(live, change.content)))
-                if change.expected == 0:
-                    compares.append(Unchanged(shadow, 0))
                 continue
-            ops.append(Delete(keys.live(self.partition, change.file)))
+            ops.append(Delete(live))
             if change.file in shadows:
                 kept = shadows[change.file]
                 meta = {**kept.meta, "invalidated_at": now}
                 ops.append(Put(shadow, self.sealer.seal(shadow, StoredObject(meta, kept.data))))
-        return self._until_known(compares, ops, marker, timeout_seconds)
-
-    def _until_known(
-        self, compares: list[Unchanged], ops: list[Put | Delete], marker: str, timeout_seconds: float
-    ) -> int:
-        deadline = self.clock.monotonic() + timeout_seconds
-        unknown: OutcomeUnknown | None = None
-        while True:
-            left = deadline - self.clock.monotonic()
-            try:
-                result = self.store.txn(compares, ops, timeout_seconds=max(left, _PAUSE_SECONDS))
-                return self._revision(result, marker)
-            except OutcomeUnknown as error:
-                unknown = error
-            except StoreUnavailable:
-                if left <= 0:
-                    if unknown is not None:
-                        raise unknown from None
-                    raise
-            if deadline <= self.clock.monotonic() and unknown is not None:
-                raise unknown
-            self.clock.sleep(_PAUSE_SECONDS)
-
-    def _revision(self, result: TxnResult, marker: str) -> int:
+        result = settle(self.store, compares, ops, timeout_seconds=timeout_seconds, clock=self.clock.monotonic)
         if result.succeeded:
             return result.revision
         mine = result.current.get(marker)

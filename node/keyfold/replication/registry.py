@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from keyfold.errors import KeyfoldError
@@ -13,7 +14,7 @@ from keyfold.replication import keys
 from keyfold.replication.host import Host
 from keyfold.replication.replica import Replica, Tools
 from keyfold.replication.sealed import ClearSealer, DataKeySealer, Sealer
-from keyfold.store import Event
+from keyfold.store.interface import Event
 
 Row = Mapping[str, Any]
 
@@ -112,9 +113,8 @@ class Registry:
             locks,
             sealer,
             self._tools,
+            watch=partial(self._host.watch, name, row["token_uuid"]),
             key_invalidation=row["policy"]["key_invalidation"],
         )
-        directory.create()
-        self._host.watch(name, row["token_uuid"], replica.touched)
         self.replicas[name] = replica
         return replica

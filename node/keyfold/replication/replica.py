@@ -1,6 +1,6 @@
 """One partition's token directory on this node, as a replica of what etcd has committed (design §5).
 
-Locking, always in this order: the flock files of docs/interfaces.md §3 (`create.lock`, `update.lock`), then `self._lock`.
+Locks, always in this order: the flock files of docs/interfaces.md §3 (`create.lock`, `update.lock`), then `self._lock`.
 The PKCS#11 module holds its flock while it waits for `commit`, so nothing here may wait for a flock under `self._lock`.
 """
 
@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,12 @@ from keyfold.replication import decide, keys
 from keyfold.replication.base import Base, Row
 from keyfold.replication.changes import Change, metadata
 from keyfold.replication.decide import TORN, Action, Known, Local
-from keyfold.replication.partition_locks import PartitionLocks
 from keyfold.replication.publish import CHANGES_PER_TRANSACTION, Publisher
 from keyfold.replication.sealed import Sealer, StoredObject
-from keyfold.store import Event, OutcomeUnknown, Store, StoreUnavailable
+from keyfold.store.errors import OutcomeUnknown, StoreUnavailable
+from keyfold.store.interface import Event, Store
 from keyfold.token.directory import TokenDirectory
-from keyfold.token.locks import LockBusy
+from keyfold.token.locks import Busy, PartitionLocks
 from keyfold.token.object_file import TornFile, describe, identity
 
 log = logging.getLogger(__name__)
@@ -62,8 +63,10 @@ class Replica:
         sealer: Sealer,
         tools: Tools,
         *,
+        watch: Callable[[Callable[[str], None]], None],
         key_invalidation: bool,
     ) -> None:
+        """`watch` makes inotify report the token directory's changes to the function it is given."""
         self.name = name
         self.key_invalidation = key_invalidation
         self.applied_revision = 0
@@ -72,11 +75,13 @@ class Replica:
         self._locks = locks
         self._sealer = sealer
         self._tools = tools
+        self._watch = partial(watch, self.touched)
         self._publisher = Publisher(tools.store, sealer, tools.clock, tools.node, name)
         self._lock = threading.RLock()
         self._advancing = threading.Lock()
         self._known: dict[str, Known] = tools.base.known(name)
         self._dirty: set[str] = set()
+        self._all_dirty = False
         self._torn_since: dict[str, float] = {}
         self._queue: deque[tuple[int, tuple[Event, ...]]] = deque()
         self._floor = 0
@@ -86,18 +91,24 @@ class Replica:
     # --- change detection -------------------------------------------------------------------------------------
 
     def touched(self, file: str) -> None:
-        """A file changed, says inotify (called from `drain`, by any thread)."""
-        self._dirty.add(file)
+        """A file changed, says inotify; "" means any may have. Called from `drain` by any thread: takes no lock."""
+        if file:
+            self._dirty.add(file)
+        else:
+            self._all_dirty = True
 
-    def touch_all(self) -> None:
-        """Events were lost: every file may have changed."""
-        with self._lock:
+    def _changed_files(self) -> list[str]:
+        """What `drain` has brought so far, sorted."""
+        self._tools.drain()
+        if self._all_dirty:
+            self._all_dirty = False
             self._dirty.update(self._directory.files())
             self._dirty.update(file for file, known in self._known.items() if known.digest is not None)
+        return sorted(self._dirty.copy())
 
     @property
     def unsettled(self) -> bool:
-        return bool(self._dirty) or bool(self._queue) or self._bump_again
+        return self._all_dirty or bool(self._dirty) or bool(self._queue) or self._bump_again
 
     @property
     def waiting(self) -> int:
@@ -127,14 +138,14 @@ class Replica:
     def commit(self, kind: str, hints: Sequence[Mapping[str, Any]], caller: str) -> int:
         """Commit what the module's call changed; the revision that has it. On failure the files are put back first."""
         with self._lock:
-            self._tools.drain()
+            suspects = self._suspects(kind)
             try:
-                changes = self._created(hints) if kind == "create" else self._updated(hints)
+                changes = self._created(suspects, hints) if kind == "create" else self._updated(suspects, hints)
             except KeyfoldError:
-                self._put_back(self._suspects(kind))
+                self._put_back(suspects)
                 raise
             if not changes:
-                self._dirty.difference_update(self._suspects(kind))
+                self._dirty.difference_update(suspects)
                 return self.applied_revision
             try:
                 return self._publish(changes, f"commit {kind}", caller)
@@ -144,10 +155,10 @@ class Replica:
 
     def _suspects(self, kind: str) -> list[str]:
         """Dirty files that a call of this kind may have changed: unknown ones for create, known ones for update."""
-        return sorted(file for file in self._dirty if (self._committed(file) is None) == (kind == "create"))
+        return [file for file in self._changed_files() if (self._committed(file) is None) == (kind == "create")]
 
-    def _created(self, hints: Sequence[Mapping[str, Any]]) -> list[Change]:
-        found = self._read_new(self._suspects("create"))
+    def _created(self, suspects: Sequence[str], hints: Sequence[Mapping[str, Any]]) -> list[Change]:
+        found = self._read_new(suspects)
         if len(found) < len(hints):
             found = self._read_new(file for file in self._directory.files() if self._committed(file) is None)
         if len(found) < len(hints):
@@ -159,9 +170,7 @@ class Replica:
             )
         now = stamp(self._tools.clock.utc())
         metas = metadata({file: describe(data) for file, data in found.items()}, hints, {}, now)
-        return [
-            Change(file, 0, StoredObject(metas[file], data), identity(data)) for file, data in found.items()
-        ]
+        return [Change(file, 0, StoredObject(metas[file], data), identity(data)) for file, data in found.items()]
 
     def _read_new(self, files: Iterable[str]) -> dict[str, bytes]:
         found = {}
@@ -171,10 +180,10 @@ class Replica:
                 found[file] = data
         return found
 
-    def _updated(self, hints: Sequence[Mapping[str, Any]]) -> list[Change]:
+    def _updated(self, suspects: Sequence[str], hints: Sequence[Mapping[str, Any]]) -> list[Change]:
         changed: dict[str, bytes] = {}
         changes = []
-        for file in self._suspects("update"):
+        for file in suspects:
             known = self._known[file]
             data = self._read_whole(file)
             if data is None:
@@ -218,9 +227,7 @@ class Replica:
                 shadows=self._shadows(part),
                 timeout_seconds=COMMIT_SECONDS,
             )
-            self._remember(
-                Row(change.file, Known(revision, change.digest), change.content) for change in part
-            )
+            self._remember(Row(change.file, Known(revision, change.digest), change.content) for change in part)
         self._generation = self._directory.generation()
         self.applied_revision = max(self.applied_revision, revision)
         return revision
@@ -275,7 +282,7 @@ class Replica:
                         stack.enter_context(self._lock)
                         self._apply(events)
                         self.applied_revision = max(self.applied_revision, revision)
-                except LockBusy:
+                except Busy:
                     return False
                 except KeyfoldError as error:
                     self._note(error)
@@ -286,7 +293,7 @@ class Replica:
             return True
 
     def _exists(self, file: str) -> bool:
-        return self._committed(file) is not None or self._local(file) is not None
+        return self._committed(file) is not None or self._directory.exists(file)
 
     def _file(self, event: Event) -> str:
         return event.key.removeprefix(keys.objects(self.name))
@@ -317,12 +324,10 @@ class Replica:
             with self._locks.create(0), self._locks.update(0), self._lock:
                 self._bump_again = False
                 self._bump()
-        except LockBusy:
+        except Busy:
             return
 
-    def _carry_out(
-        self, action: Action, file: str, content: StoredObject | None, *, durable: bool = True
-    ) -> None:
+    def _carry_out(self, action: Action, file: str, content: StoredObject | None, *, durable: bool = True) -> None:
         if action in (Action.CONFLICT_APPLY, Action.CONFLICT_REMOVE):
             self._directory.quarantine(file, self._tools.conflicts / self.name)
             log.warning(
@@ -345,7 +350,7 @@ class Replica:
             self._locks.update(_RECONCILE_LOCK_SECONDS),
             self._lock,
         ):
-            self._directory.create()
+            self._open_directory()
             self._tools.drain()
             scan = self._tools.store.scan(keys.objects(self.name))
             seen: set[str] = set()
@@ -395,7 +400,7 @@ class Replica:
 
     def compare(self) -> None:
         """The backstop: look at every file again, and at etcd if its revisions are not the known ones."""
-        self.touch_all()
+        self._all_dirty = True
         scan = self._tools.store.scan(keys.objects(self.name), keys_only=True)
         there = {item.key.removeprefix(keys.objects(self.name)): item.mod_revision for item in scan}
         with self._lock:
@@ -406,22 +411,24 @@ class Replica:
 
     def settle(self) -> None:
         """Deal with changes made without the module, and with what a killed call left behind."""
-        if not self._dirty:
+        if not self._dirty and not self._all_dirty:
             return
         try:
             with self._locks.create(0), self._locks.update(0), self._lock:
-                self._tools.drain()
                 self._settle()
-        except LockBusy:
+        except Busy:
             return
         except KeyfoldError as error:
             self._note(error)
 
     def _settle(self) -> None:
-        wrote = self._directory.generation() != self._generation
+        # Only SoftHSM moves the generation; a directory that was wiped has none.
+        wrote = self._directory.generation() > self._generation
+        if self._directory.generation() == 0:
+            self._open_directory()
         offers = []
         repaired = False
-        for file in sorted(self._dirty):
+        for file in self._changed_files():
             local = self._local(file)
             if local is TORN and self._committed(file) is None and not self._given_up(file):
                 continue
@@ -466,9 +473,7 @@ class Replica:
                 continue
             before = self._base(file)
             seen = {file: describe(data)}
-            metas = metadata(
-                seen, (), {} if before is None else {file: before.meta}, stamp(self._tools.clock.utc())
-            )
+            metas = metadata(seen, (), {} if before is None else {file: before.meta}, stamp(self._tools.clock.utc()))
             changes.append(Change(file, expected, StoredObject(metas[file], data), identity(data)))
         try:
             self._publish(changes, "offer", f"node {self._tools.node}")
@@ -495,6 +500,10 @@ class Replica:
             self._remember([Row(file, Known(item.mod_revision, identity(content.data)), content)])
 
     # --- small things -----------------------------------------------------------------------------------------
+
+    def _open_directory(self) -> None:
+        self._directory.create()
+        self._watch()
 
     def _bump(self) -> None:
         self._directory.bump()

@@ -1,0 +1,188 @@
+"""The administrator's operations on the agent's socket (docs/interfaces.md §3)."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from keyfold.agent.genesis import Genesis
+from keyfold.agent.partitions import Partitions
+from keyfold.agent.restoring import Restoring
+from keyfold.agent.server import Caller, Operation, Reply
+from keyfold.agent.service import Service
+from keyfold.errors import KeyfoldError
+from keyfold.replication import keys
+from keyfold.replication.sealed import StoredObject
+from keyfold.store.interface import KeyValue, Put
+from keyfold.token.object_file import identity
+
+Request = Mapping[str, Any]
+
+
+class AdminOperations:
+    def __init__(self, service: Service, genesis: Genesis, partitions: Partitions, restoring: Restoring) -> None:
+        self._service = service
+        self._store = service.store
+        self._registry = service.registry
+        self._genesis = genesis
+        self._partitions = partitions
+        self._restoring = restoring
+
+    def table(self) -> dict[str, Operation]:
+        operations: dict[str, Operation] = {
+            "status": self._status,
+            "cluster_init": self._cluster_init,
+            "cluster_info": self._cluster_info,
+            "partition_list": self._partition_list,
+            "partition_apply": self._partition_apply,
+            "object_list": self._object_list,
+            "snapshot": self._snapshot,
+            "local_digests": self._local_digests,
+            "restore": self._restore,
+            "record_put": self._record_put,
+            "record_list": self._record_list,
+        }
+        return {name: _administrator_only(operation) for name, operation in operations.items()}
+
+    # --- the cluster ------------------------------------------------------------------------------------------
+
+    def _status(self, caller: Caller, request: Request) -> Reply:
+        nodes = {name: {**row, "agent": "down", "applied_revision": 0} for name, row in self._records("node").items()}
+        for item in self._store.scan(keys.NODES):
+            row = json.loads(item.value)
+            nodes[row["name"]] = {**row, "agent": "up"}
+        newest = max((row["applied_revision"] for row in nodes.values()), default=0)
+        backups = self._records("backup_set")
+        return {
+            "cluster": self._registry.cluster,
+            "node": self._service.config.node,
+            "quorum": True,
+            "revision": newest,
+            "problem": self._service.problem,
+            "etcd": [
+                {"name": member.name, "healthy": member.healthy, "leader": member.leader, "error": member.error}
+                for member in self._store.members()
+            ],
+            "nodes": [
+                {**row, "lag": newest - row["applied_revision"] if row["agent"] == "up" else None}
+                for _, row in sorted(nodes.items())
+            ],
+            "partitions": self._partitions.rows() if self._registry.cluster else [],
+            "last_backup": backups[max(backups)] if backups else None,
+        }
+
+    def _cluster_init(self, caller: Caller, request: Request) -> Reply:
+        return self._genesis.found(request["name"], request["uuid"], bytes.fromhex(request["root"]))
+
+    def _cluster_info(self, caller: Caller, request: Request) -> Reply:
+        item = self._store.get(keys.CLUSTER)
+        if item is None:
+            raise KeyfoldError(
+                "not_found",
+                "there is no cluster in etcd yet",
+                not_done="nothing was read",
+                next_step="run playbooks/site.yml, which founds it",
+            )
+        return {"cluster": json.loads(item.value)}
+
+    # --- partitions and objects -------------------------------------------------------------------------------
+
+    def _partition_list(self, caller: Caller, request: Request) -> Reply:
+        return {"partitions": self._partitions.rows()}
+
+    def _partition_apply(self, caller: Caller, request: Request) -> Reply:
+        return self._partitions.apply(request["partitions"], check=bool(request.get("check")))
+
+    def _object_list(self, caller: Caller, request: Request) -> Reply:
+        name = request["partition"]
+        self._partitions.row(name)
+        prefix = keys.invalidated(name) if request.get("invalidated") else keys.objects(name)
+        rows = []
+        for item, content in self._opened(name, prefix):
+            rows.append(
+                {
+                    "file": item.key.removeprefix(prefix),
+                    **content.meta,
+                    "size": len(content.data),
+                    "revision": item.mod_revision,
+                    "digest": identity(content.data),
+                }
+            )
+        return {"objects": rows}
+
+    def _snapshot(self, caller: Caller, request: Request) -> Iterator[Reply]:
+        """All objects of the partitions at one revision, in order of partition and file."""
+        scan = self._store.scan(keys.PARTITIONS, revision=request.get("revision", 0))
+        declared = {item.key.removeprefix(keys.PARTITIONS): json.loads(item.value) for item in scan}
+        wanted = sorted(request.get("partitions") or declared)
+        for name in wanted:
+            if name not in declared:
+                self._partitions.missing(name)
+        rows = self._partitions.rows(scan.revision)
+        yield {"revision": scan.revision, "partitions": [row for row in rows if row["name"] in wanted]}
+        count = 0
+        for name in wanted:
+            prefix = keys.objects(name)
+            for item, content in self._opened(name, prefix, scan.revision):
+                count += 1
+                yield {
+                    "partition": name,
+                    "file": item.key.removeprefix(prefix),
+                    "meta": content.meta,
+                    "data": base64.b64encode(content.data).decode(),
+                }
+        yield {"end": True, "objects": count}
+
+    def _local_digests(self, caller: Caller, request: Request) -> Reply:
+        return {"digests": self._registry.replica(request["partition"]).digests()}
+
+    def _opened(self, name: str, prefix: str, revision: int = 0) -> Iterator[tuple[KeyValue, StoredObject]]:
+        sealer = self._registry.sealer(name)
+        for item in self._store.scan(prefix, revision=revision):
+            yield item, sealer.open(item.key, item.value)
+
+    def _restore(self, caller: Caller, request: Request) -> Reply:
+        objects = {
+            entry["file"]: StoredObject(entry["meta"], base64.b64decode(entry["data"], validate=True))
+            for entry in request["objects"]
+        }
+        row = request["partition_row"] if request.get("create") else None
+        return self._restoring.restore(request["partition"], objects, request["ticket"], row)
+
+    # --- records ----------------------------------------------------------------------------------------------
+
+    def _record_put(self, caller: Caller, request: Request) -> Reply:
+        value = json.dumps(request["value"], separators=(",", ":")).encode()
+        put = Put(keys.records(request["kind"], request["id"]), value)
+        return {"revision": self._store.txn((), [put]).revision}
+
+    def _record_list(self, caller: Caller, request: Request) -> Reply:
+        return {"records": self._records(request["kind"])}
+
+    def _records(self, kind: str) -> dict[str, Any]:
+        prefix = keys.records(kind)
+        return {item.key.removeprefix(prefix): json.loads(item.value) for item in self._store.scan(prefix)}
+
+
+def _administrator_only(operation: Operation) -> Operation:
+    def guarded(caller: Caller, request: Request) -> Any:
+        if caller.partition is not None:
+            raise KeyfoldError(
+                "denied",
+                "this operation is the administrator's",
+                not_done="nothing was read or changed",
+                next_step="run the command as root",
+            )
+        try:
+            return operation(caller, request)
+        except (KeyError, ValueError, TypeError) as error:
+            raise KeyfoldError(
+                "invalid",
+                f"the request cannot be used: {type(error).__name__}",
+                not_done="nothing was changed",
+                next_step="see docs/interfaces.md §3",
+            ) from None
+
+    return guarded

@@ -1,0 +1,104 @@
+"""Found a cluster: make the system partition out of the root, once, in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Any
+
+from keyfold.agent.service import Service
+from keyfold.backup.recipient import encode_recipient
+from keyfold.clock import stamp
+from keyfold.config import credential
+from keyfold.custody.create import CreatedSystem, create_system_token
+from keyfold.errors import KeyfoldError
+from keyfold.partition.policy import DEFAULT_POLICY, SYSTEM
+from keyfold.replication import keys
+from keyfold.replication.changes import metadata
+from keyfold.replication.sealed import ClearSealer, StoredObject
+from keyfold.store.interface import Put, Unchanged
+from keyfold.token.object_file import describe
+
+_EPOCH = 1
+
+
+def fingerprint(public_key: bytes) -> str:
+    return "SHA256:" + hashlib.sha256(public_key).hexdigest()
+
+
+class Genesis:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._store = service.store
+
+    def found(self, name: str, cluster_uuid: str, root: bytes) -> dict[str, Any]:
+        """`{"cluster", "changed"}`; unchanged if this cluster exists already. The root is used and forgotten.
+
+        KeyfoldError `conflict`: etcd holds another cluster; `invalid`: the root is not 32 bytes, or the UUID is not
+        the one this node is configured for.
+        """
+        there = self._store.get(keys.CLUSTER)
+        if there is not None:
+            return {"cluster": self._same(json.loads(there.value), cluster_uuid), "changed": False}
+        if len(root) != 32 or cluster_uuid != self._service.config.cluster_uuid:
+            raise KeyfoldError(
+                "invalid",
+                "the root is not 32 bytes, or the cluster's UUID is not the one in keyfold.toml",
+                not_done="no cluster was founded",
+                next_step="run playbooks/site.yml, which brings both from the operator's sealed file",
+            )
+        scratch = Path(tempfile.mkdtemp(dir=self._service.config.state / "agent", prefix="genesis-"))
+        try:
+            made = create_system_token(scratch, 0, 0, credential("system.pin"), root, cluster_uuid)
+            token = scratch / "tokens" / made.token_uuid
+            files = {path.name: path.read_bytes() for path in token.glob("*.object")}
+        finally:
+            shutil.rmtree(scratch)
+        return self._commit(name, cluster_uuid, made, files)
+
+    def _commit(self, name: str, cluster_uuid: str, made: CreatedSystem, files: dict[str, bytes]) -> dict[str, Any]:
+        now = stamp(self._service.clock.utc())
+        cluster = {
+            "uuid": cluster_uuid,
+            "name": name,
+            "backup_recipient": encode_recipient(made.backup_public_key),
+            "backup_key_fingerprint": fingerprint(made.backup_public_key),
+            "signing_public_key": made.signing_public_key.hex(),
+            "signing_key_fingerprint": fingerprint(made.signing_public_key),
+            "epoch": _EPOCH,
+            "created": now,
+        }
+        row = {
+            "name": SYSTEM,
+            "uuid": str(uuid.uuid4()),
+            "token_uuid": made.token_uuid,
+            "package": "SYSTEM",
+            "policy": dict(DEFAULT_POLICY),
+            "backup": False,
+            "created": now,
+        }
+        metas = metadata({file: describe(data) for file, data in files.items()}, (), {}, now)
+        puts = [Put(keys.CLUSTER, json.dumps(cluster).encode()), Put(keys.partition(SYSTEM), json.dumps(row).encode())]
+        for file, data in files.items():
+            key = keys.live(SYSTEM, file)
+            puts.append(Put(key, ClearSealer().seal(key, StoredObject(metas[file], data))))
+        result = self._store.txn([Unchanged(keys.CLUSTER, 0)], puts)
+        if not result.succeeded:
+            winner = result.current[keys.CLUSTER]
+            if winner is not None:
+                return {"cluster": self._same(json.loads(winner.value), cluster_uuid), "changed": False}
+        return {"cluster": cluster, "changed": True}
+
+    def _same(self, cluster: dict[str, Any], cluster_uuid: str) -> dict[str, Any]:
+        if cluster["uuid"] == cluster_uuid:
+            return cluster
+        raise KeyfoldError(
+            "conflict",
+            f"etcd holds another cluster: {cluster['name']}, {cluster['uuid']}",
+            not_done="no cluster was founded",
+            next_step="point this inventory at an etcd of its own, or use that cluster's sealed file",
+        )

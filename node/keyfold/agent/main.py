@@ -1,0 +1,60 @@
+"""keyfold-agent: signals, readiness and the socket; the work is in `service`."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+
+from keyfold import config as configuration
+from keyfold.agent import sdnotify
+from keyfold.agent.admin import AdminOperations
+from keyfold.agent.commits import Commits
+from keyfold.agent.genesis import Genesis
+from keyfold.agent.machine import Machine
+from keyfold.agent.partitions import Partitions
+from keyfold.agent.restoring import Restoring
+from keyfold.agent.server import AgentServer, Operation
+from keyfold.agent.service import Service
+from keyfold.clock import SystemClock
+from keyfold.errors import KeyfoldError
+from keyfold.replication.base import Base
+from keyfold.store import open_store
+
+
+def operations(service: Service) -> dict[str, Operation]:
+    """Everything the socket offers, by name."""
+    partitions = Partitions(service)
+    admin = AdminOperations(service, Genesis(service), partitions, Restoring(service, partitions))
+    return {**admin.table(), "commit": Commits(service.registry).commit}
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; the exit status is that of docs/interfaces.md §6."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    # A commit hands the interpreter between threads several times; the default 5 ms would be most of its cost.
+    sys.setswitchinterval(0.0005)
+    try:
+        config = configuration.load()
+        state = config.state / "agent"
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        service = Service(config, open_store(config.etcd), Machine(config), Base(state / "base.sqlite"), SystemClock())
+        server = AgentServer(config.agent_socket, operations(service))
+    except KeyfoldError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    threading.Thread(target=server.serve_forever, name="socket", daemon=True).start()
+    service.start()
+    sdnotify.ready()
+    stop.wait()
+    server.shutdown()
+    service.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

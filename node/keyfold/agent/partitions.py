@@ -1,0 +1,131 @@
+"""Partitions as declared in etcd: list them, plan a declaration, carry it out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import uuid
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from keyfold.agent.service import Service
+from keyfold.clock import stamp
+from keyfold.custody.create import create_partition_token
+from keyfold.errors import KeyfoldError
+from keyfold.partition.plan import Change, plan
+from keyfold.partition.policy import SYSTEM
+from keyfold.replication import keys
+from keyfold.replication.changes import metadata
+from keyfold.replication.sealed import StoredObject
+from keyfold.store.interface import Put, Unchanged
+from keyfold.token.object_file import describe
+
+
+class Partitions:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._store = service.store
+        self._registry = service.registry
+
+    def rows(self, revision: int = 0) -> list[dict[str, Any]]:
+        """Subscribers' partitions with their figures; bytes are those of the object files."""
+        scan = self._store.scan(keys.PARTITIONS, revision=revision)
+        declared = [json.loads(item.value) for item in scan]
+        live = self._figures(keys.OBJECTS, scan.revision)
+        shadow = self._figures(keys.INVALIDATED, scan.revision)
+        return [
+            {
+                **row,
+                "objects": live[0][row["name"]],
+                "live_bytes": live[1][row["name"]],
+                "invalidated": shadow[0][row["name"]],
+                "invalidated_bytes": shadow[1][row["name"]],
+            }
+            for row in declared
+            if row["name"] != SYSTEM
+        ]
+
+    def row(self, name: str) -> dict[str, Any]:
+        """The declaration in etcd, or KeyfoldError `not_found`."""
+        item = self._store.get(keys.partition(name))
+        if item is None:
+            self.missing(name)
+        row: dict[str, Any] = json.loads(item.value)
+        return row
+
+    def missing(self, name: str) -> NoReturn:
+        known = ", ".join(sorted(self._registry.rows)) or "none"
+        raise KeyfoldError(
+            "not_found",
+            f"there is no partition {name!r} (there are: {known})",
+            not_done="nothing was read or changed",
+            next_step="keyfold partition list; declare it in the inventory and run playbooks/partition.yml",
+        )
+
+    def apply(self, declared: Sequence[Mapping[str, Any]], *, check: bool) -> dict[str, Any]:
+        """Plan, then execute; `check` stops in between. Each partition is one transaction."""
+        self._registry.sealer(SYSTEM)
+        items = {item.key.removeprefix(keys.PARTITIONS): item for item in self._store.scan(keys.PARTITIONS)}
+        current = {name: json.loads(item.value) for name, item in items.items()}
+        changes = plan(declared, current, self._service.config.packages)
+        revision = 0
+        for change in changes:
+            if check or change.action == "none":
+                continue
+            if change.action == "create":
+                revision = self._create(change)
+            else:
+                row = {**current[change.name], **change.after}
+                revision = self._swap(change.name, row, items[change.name].mod_revision, [])
+        return {"changes": [change.as_reply() for change in changes], "revision": revision}
+
+    def _create(self, change: Change) -> int:
+        """The token is made in a scratch directory and becomes real when etcd has it, here as on every other node."""
+        scratch = Path(tempfile.mkdtemp(dir=self._service.config.state / "agent", prefix="new-"))
+        try:
+            token_uuid = create_partition_token(scratch, change.name, 0, 0, change.so_pin, change.pin)
+            files = {path.name: path.read_bytes() for path in (scratch / "tokens" / token_uuid).glob("*.object")}
+        finally:
+            shutil.rmtree(scratch)
+        now = stamp(self._service.clock.utc())
+        row = {
+            "name": change.name,
+            "uuid": str(uuid.uuid4()),
+            "token_uuid": token_uuid,
+            **change.after,
+            "created": now,
+        }
+        metas = metadata({file: describe(data) for file, data in files.items()}, (), {}, now)
+        sealer = self._registry.sealer(change.name)
+        puts = []
+        for file, data in files.items():
+            key = keys.live(change.name, file)
+            puts.append(Put(key, sealer.seal(key, StoredObject(metas[file], data))))
+        return self._swap(change.name, row, 0, puts)
+
+    def _swap(self, name: str, row: Mapping[str, Any], expected: int, objects: list[Put]) -> int:
+        key = keys.partition(name)
+        declare = Put(key, json.dumps(row, separators=(",", ":")).encode())
+        result = self._store.txn([Unchanged(key, expected)], [declare, *objects])
+        if not result.succeeded:
+            raise KeyfoldError(
+                "conflict",
+                f"the partition {name} was changed by somebody else at the same moment",
+                not_done=f"the declaration of {name} was not applied; those before it were",
+                next_step="run the playbook again",
+            )
+        return result.revision
+
+    def _figures(self, prefix: str, revision: int) -> tuple[Counter[str], Counter[str]]:
+        """Objects and bytes by partition."""
+        count: Counter[str] = Counter()
+        size: Counter[str] = Counter()
+        for item in self._store.scan(prefix, revision=revision):
+            name = item.key.removeprefix(prefix).partition("/")[0]
+            if name != SYSTEM:
+                count[name] += 1
+                size[name] += len(self._registry.sealer(name).open(item.key, item.value).data)
+        return count, size

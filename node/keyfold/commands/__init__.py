@@ -1,0 +1,1 @@
+"""One module per command: `register` adds its arguments, sets `run` (arguments, context → reply) and `render`."""

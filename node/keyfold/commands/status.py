@@ -1,0 +1,61 @@
+"""`keyfold status`: the cluster as this node sees it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from keyfold.commands.arguments import Subparsers, command, table
+from keyfold.context import Context
+
+
+def register(subparsers: Subparsers) -> None:
+    command(subparsers, "status", _run, render, "nodes, sites, etcd, partitions, lag, last backup")
+
+
+def _run(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
+    return context.agent.call("status")
+
+
+def render(reply: Mapping[str, Any]) -> str:
+    cluster = reply["cluster"]
+    title = f"cluster {cluster['name']} ({cluster['uuid']})" if cluster else "no cluster yet"
+    backup = reply["last_backup"]
+    parts = [
+        f"{title}, seen from {reply['node']}",
+        table(
+            [("node", "site", "agent", "etcd", "partitions", "objects", "lag", "conflicts", "problem")]
+            + [_node(row, reply["etcd"]) for row in reply["nodes"]]
+        ),
+        table(
+            [("partition", "package", "objects", "bytes", "invalidated", "bytes")]
+            + [_partition(row) for row in reply["partitions"]]
+        )
+        if reply["partitions"]
+        else "no partitions",
+        f"last backup: {backup['set_id']} at {backup['created']}" if backup else "last backup: never",
+    ]
+    return "\n\n".join(parts)
+
+
+def _node(row: Mapping[str, Any], members: list[dict[str, Any]]) -> tuple[str, ...]:
+    member = next((member for member in members if member["name"] == row["name"]), None)
+    etcd = "-" if member is None else "down" if not member["healthy"] else "leader" if member["leader"] else "up"
+    figures = (str(row.get(key, "-")) for key in ("partitions", "objects"))
+    lag = "-" if row["lag"] is None else str(row["lag"])
+    return (
+        row["name"],
+        row["site"],
+        row["agent"],
+        etcd,
+        *figures,
+        lag,
+        str(row.get("conflicts", "-")),
+        row.get("problem", "") or "-",
+    )
+
+
+def _partition(row: Mapping[str, Any]) -> tuple[str, ...]:
+    figures = (str(row[key]) for key in ("objects", "live_bytes", "invalidated", "invalidated_bytes"))
+    return row["name"], row["package"], *figures
