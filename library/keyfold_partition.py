@@ -1,0 +1,248 @@
+#!/usr/bin/python
+"""Ansible module: the partitions of a Keyfold cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.keyfold import (
+    COMMAND_OPTION,
+    KeyfoldCommandError,
+    NodeCommand,
+    conclude,
+    diff,
+    given,
+)
+from ansible.module_utils.keyfold_await import await_status, behind
+
+DOCUMENTATION = r"""
+module: keyfold_partition
+short_description: Declare the partitions of a Keyfold cluster
+description:
+  - Creates partitions that do not exist yet and corrects those whose package, policy or backup differs from
+    the declaration. All partitions of a call are planned together; if one declaration is wrong none is touched.
+  - A partition that exists but is not declared is left alone.
+  - Run it on one node of the cluster; every other node follows.
+options:
+  partitions:
+    description: The declarations, one per partition.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description:
+          - Name of the partition. It is also the label of its token and the CN of its client certificates.
+          - 2 to 28 characters, a lower-case letter first, then letters, digits or C(-); C(system) is taken.
+        type: str
+        required: true
+      package:
+        description: Service package, one of those in the role variable C(node_packages).
+        type: str
+        required: true
+      policy:
+        description: What the partition allows. Keys that are left out have the cluster's default.
+        type: dict
+        suboptions:
+          key_import:
+            description: Whether keys may be imported.
+            type: bool
+          key_export:
+            description: Whether keys created extractable may leave in plain.
+            type: bool
+          key_extract:
+            description: Whether keys created extractable may leave wrapped.
+            type: bool
+          key_invalidation:
+            description: Whether a destroyed object is kept as invalidated, to be reactivated or purged.
+            type: bool
+          read_only:
+            description: Whether the partition's objects can only be used, not changed.
+            type: bool
+          session_objects:
+            description: Whether session objects may be created.
+            type: bool
+          destroy_objects:
+            description: Whether objects may be destroyed.
+            type: bool
+          use_objects:
+            description: Whether keys may be used.
+            type: bool
+          client_api_access:
+            description: Whether subscribers' applications may connect.
+            type: bool
+          max_size_bytes:
+            description: Quota in bytes, invalidated objects included; at most the package's.
+            type: int
+          invalidation_days:
+            description: Days after which an invalidated object expires; V(0) means never.
+            type: int
+          max_failures:
+            description: Failed logins within O(partitions[].policy.window_seconds) that lock the login.
+            type: int
+          window_seconds:
+            description: Seconds over which failed logins are counted.
+            type: int
+          lock_seconds:
+            description: Seconds for which a login stays locked.
+            type: int
+      backup:
+        description: Whether the partition is backed up, only for packages whose backup is per order.
+        type: bool
+      initial_pin:
+        description:
+          - User PIN of a new partition, 8 to 255 printable characters; needed to create it.
+          - Ignored for a partition that exists - its owner may have changed it.
+        type: str
+      initial_so_pin:
+        description: Security officer's PIN of a new partition; rules as for O(partitions[].initial_pin).
+        type: str
+  wait_seconds:
+    description:
+      - After a change, how long to wait until every live node has applied it; V(0) does not wait.
+      - It is an error if a live node has not applied the change by then.
+    type: int
+    default: 60
+  command:
+    description: The node's command.
+    type: path
+    default: /usr/bin/keyfold
+attributes:
+  check_mode:
+    support: full
+    description: The node plans and does not execute. On a host without Keyfold every partition is new.
+  diff_mode:
+    support: full
+    description: Package, policy and backup, before and after. PINs are in no output.
+author: Keyfold
+"""
+
+EXAMPLES = r"""
+- name: Declare two partitions
+  keyfold_partition:
+    partitions:
+      - name: acme
+        package: ECO
+        initial_pin: "{{ acme_pin }}"
+        initial_so_pin: "{{ acme_so_pin }}"
+      - name: globex
+        package: PLATINUM
+        backup: true
+        policy:
+          key_export: true
+          key_extract: true
+          max_size_bytes: 52428800
+        initial_pin: "{{ globex_pin }}"
+        initial_so_pin: "{{ globex_so_pin }}"
+  run_once: true
+
+- name: Correct the policy of a partition that exists
+  keyfold_partition:
+    partitions:
+      - name: acme
+        package: ECO
+        policy:
+          key_invalidation: false
+  run_once: true
+"""
+
+RETURN = r"""
+changes:
+  description: What was done, or in check mode would be, per partition in the order declared.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The partition.
+      type: str
+      sample: acme
+    action:
+      description: V(create), V(update) or V(none).
+      type: str
+      sample: update
+    before:
+      description: Package, policy and backup as they were; empty for a new partition.
+      type: dict
+    after:
+      description: Package, policy and backup as they are now.
+      type: dict
+code:
+  description: Name of the error, see docs/interfaces.md.
+  returned: failure
+  type: str
+  sample: invalid
+exit_code:
+  description: Exit code of the node's command.
+  returned: failure
+  type: int
+  sample: 2
+"""
+
+_SWITCHES = (
+    "key_import",
+    "key_export",
+    "key_extract",
+    "key_invalidation",
+    "read_only",
+    "session_objects",
+    "destroy_objects",
+    "use_objects",
+    "client_api_access",
+)
+_NUMBERS = ("max_size_bytes", "invalidation_days", "max_failures", "window_seconds", "lock_seconds")
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "partitions": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "package": {"type": "str", "required": True},
+            "policy": {
+                "type": "dict",
+                "options": {key: {"type": "bool"} for key in _SWITCHES} | {key: {"type": "int"} for key in _NUMBERS},
+            },
+            "backup": {"type": "bool"},
+            "initial_pin": {"type": "str", "no_log": True},
+            "initial_so_pin": {"type": "str", "no_log": True},
+        },
+    },
+    "wait_seconds": {"type": "int", "default": 60},
+    "command": COMMAND_OPTION,
+}
+
+
+def declare(module: AnsibleModule, command: NodeCommand) -> dict[str, Any]:
+    """Apply all declarations in one call and wait for the nodes; in check mode plan only."""
+    declared = [{**given(row), "policy": given(row["policy"])} for row in module.params["partitions"]]
+    check = ["--check"] if module.check_mode else []
+    try:
+        changes = command.run(["partition", "apply", *check], secrets={"partitions": declared})["changes"]
+    except KeyfoldCommandError as error:
+        if not (module.check_mode and error.missing):
+            raise
+        module.warn(f"{error.what}: check mode takes every partition to be new")
+        changes = [_as_new(row) for row in declared]
+    changed = [change for change in changes if change["action"] != "none"]
+    if changed and not module.check_mode and module.params["wait_seconds"]:
+        revision = command.run(["status"])["revision"]
+        await_status(command, lambda status: behind(status, revision), module.params["wait_seconds"])
+    before, after = ({change["name"]: change[side] for change in changed} for side in ("before", "after"))
+    return {"changed": bool(changed), "changes": changes, **diff(module, before, after)}
+
+
+def _as_new(row: dict[str, Any]) -> dict[str, Any]:
+    after = {key: row[key] for key in ("package", "policy", "backup") if key in row}
+    return {"name": row["name"], "action": "create", "before": {}, "after": after}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    conclude(module, declare)
+
+
+if __name__ == "__main__":
+    main()

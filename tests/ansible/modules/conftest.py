@@ -1,0 +1,99 @@
+"""The modules run here in this process, against a fake `keyfold` command."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import ansible.module_utils
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+ROOT = Path(__file__).resolve().parents[3]
+# As ansible.cfg does for ansible-playbook.
+ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
+
+EMPTY: dict[str, Any] = {
+    "cluster": {"uuid": "5f0c0b34-6f8f-4f0a-9d6b-6f1b7a3f9d11", "name": "test", "epoch": 1},
+    "quorum": True,
+    "revision": 10,
+    "partitions": {},
+    "nodes": [
+        {"name": "hsm1", "agent": "up"},
+        {"name": "hsm2", "agent": "up"},
+        {"name": "hsm3", "agent": "down"},
+    ],
+    "sets": [],
+    "backup_objects": [],
+    "tickets": [],
+    "failures": [],
+    "lags": [],
+}
+
+
+class Fake:
+    """The fake command in a directory of its own: its path, its cluster's state and how it was called."""
+
+    def __init__(self, directory: Path) -> None:
+        self.command = directory / "keyfold"
+        self.command.write_text("#!/usr/bin/env python3\n" + (Path(__file__).parent / "fake_keyfold.py").read_text())
+        self.command.chmod(stat.S_IRWXU)
+        (directory / "node_path").write_text(str(ROOT / "node"))
+        self._state = directory / "state.json"
+        self.calls_log = directory / "calls.jsonl"
+        self.calls_log.touch()
+        self.set(**EMPTY)
+
+    def set(self, **changes: Any) -> None:
+        state = json.loads(self._state.read_text()) if self._state.exists() else {}
+        self._state.write_text(json.dumps(state | changes))
+
+    @property
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads(self._state.read_text())
+        return state
+
+    @property
+    def calls(self) -> list[list[str]]:
+        """The arguments of every call so far, without the command and --json."""
+        return [
+            [word for word in json.loads(line)["argv"][1:] if word != "--json"]
+            for line in self.calls_log.read_text().splitlines()
+        ]
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Fake:
+    return Fake(tmp_path)
+
+
+def load(name: str) -> ModuleType:
+    """The module `library/<name>.py`."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "library" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def run(fake: Fake, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Run a module as Ansible does, with --diff; returns what it printed."""
+
+    def run_module(name: str, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
+        arguments = {"command": str(fake.command), **arguments, "_ansible_check_mode": check, "_ansible_diff": True}
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            load(name).main()
+        result: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return result
+
+    return run_module

@@ -1,0 +1,184 @@
+"""A `keyfold` command without a cluster, for the tests of the modules (docs/interfaces.md §5).
+
+Copied to a temporary directory as an executable; beside it lie `state.json` (the cluster) and `calls.jsonl` (how it
+was called: argv and the names, never the values, of its environment). Partitions are planned by the node's own
+code, so that its answers and its errors are the real ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, (HERE / "node_path").read_text())
+
+from keyfold.config import Package  # noqa: E402 - found only through the line above
+from keyfold.errors import KeyfoldError  # noqa: E402
+from keyfold.partition.plan import plan  # noqa: E402
+
+PACKAGES = {
+    "ECO": Package("ECO", 10485760, "always"),
+    "PLATINUM": Package("PLATINUM", 125829120, "order"),
+}
+
+
+def main() -> int:
+    options = _parser().parse_args()
+    with (HERE / "calls.jsonl").open("a") as calls:
+        calls.write(json.dumps({"argv": sys.argv, "environ": dict(os.environ)}) + "\n")
+    state = json.loads((HERE / "state.json").read_text())
+    try:
+        reply = _refusal(state) or _COMMANDS[options.noun, options.verb](options, state)
+    except KeyfoldError as error:
+        reply = error.as_reply()
+    (HERE / "state.json").write_text(json.dumps(state))
+    print(json.dumps(reply))
+    return int(reply.get("exit_code", 0))
+
+
+def _refusal(state: dict[str, Any]) -> dict[str, Any] | None:
+    """The next failure a test has put in line."""
+    return state["failures"].pop(0) if state["failures"] else None
+
+
+def _partition_apply(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    rows = state["partitions"]
+    changes = plan(json.load(sys.stdin)["partitions"], rows, PACKAGES)
+    for change in changes:
+        if not options.check and change.action != "none":
+            rows[change.name] = dict(change.after)
+            state["revision"] += 1
+    return {
+        "ok": True,
+        "changed": any(change.action != "none" for change in changes),
+        "changes": [change.as_reply() for change in changes],
+    }
+
+
+def _status(_options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    # Nodes lag for as many questions as the test wants.
+    lag = 0
+    if state["lags"]:
+        lag = state["lags"].pop(0)
+    nodes = [
+        {**node, "applied_revision": state["revision"] - (lag if node["agent"] == "up" else 999)}
+        for node in state["nodes"]
+    ]
+    return {
+        "ok": True,
+        "cluster": state["cluster"],
+        "node": "hsm1",
+        "quorum": state["quorum"],
+        "revision": state["revision"],
+        "nodes": nodes,
+        "partitions": [{"name": name, **row} for name, row in state["partitions"].items()],
+        "last_backup": (state["sets"] or [None])[0],
+    }
+
+
+def _cluster_init(_options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    wish = json.load(sys.stdin)
+    changed = state["cluster"] is None
+    if changed:
+        state["cluster"] = {"uuid": wish["uuid"], "name": wish["name"], "epoch": 1}
+        state["root_length"] = len(wish["root"])
+    elif state["cluster"]["uuid"] != wish["uuid"]:
+        raise KeyfoldError(
+            "conflict", "this is another cluster", not_done="nothing was changed", next_step="keyfold cluster info"
+        )
+    return {"ok": True, "changed": changed, "cluster": state["cluster"]}
+
+
+def _cluster_info(_options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    if state["cluster"] is None:
+        raise KeyfoldError(
+            "not_found", "there is no cluster yet", not_done="nothing was read", next_step="keyfold cluster init"
+        )
+    return {"ok": True, "cluster": state["cluster"]}
+
+
+def _backup_run(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    names = options.partition or list(state["partitions"])
+    made = {"created": "2026-01-01T00:00:00.000000Z", "partitions": [{"name": name, "objects": 3} for name in names]}
+    if not options.dry_run:
+        made |= {"set_id": f"set-{len(state['sets']) + 1}", "sequence": len(state["sets"]) + 1, "verified": True}
+        state["sets"].insert(0, made)
+    return {"ok": True, "changed": not options.dry_run, "set": made}
+
+
+def _backup_list(_options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    return {"ok": True, "sets": state["sets"]}
+
+
+def _restore(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    apply = options.verb == "apply"
+    rows = [row for row in state["backup_objects"] if not options.label or row["label"] in options.label]
+    actions = {"missing": "add", "invalidated": "reactivate", "live": "untouched"}
+    names = ("file", "class", "label", "id", "size")
+    entries = [{"action": actions[row["state"]], **{key: row[key] for key in names}} for row in rows]
+    changed = any(entry["action"] != "untouched" for entry in entries)
+    if apply:
+        state["tickets"].append(options.ticket)
+        for row in rows:
+            row["state"] = "live"
+    return {
+        "ok": True,
+        "changed": changed and apply,
+        "set_id": "set-1" if options.set == "latest" else options.set,
+        "partition": options.partition,
+        "mode": "merge",
+        "plan": entries,
+        "counts": {name: [e["action"] for e in entries].count(name) for name in actions.values()},
+        "revision": state["revision"] if apply else None,
+    }
+
+
+_COMMANDS = {
+    ("status", None): _status,
+    ("partition", "apply"): _partition_apply,
+    ("cluster", "init"): _cluster_init,
+    ("cluster", "info"): _cluster_info,
+    ("backup", "run"): _backup_run,
+    ("backup", "list"): _backup_list,
+    ("restore", "preview"): _restore,
+    ("restore", "apply"): _restore,
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Only the options the contract has: a module that makes one up fails."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    nouns = parser.add_subparsers(dest="noun", required=True)
+    nouns.add_parser("status").add_argument("--json", action="store_true", required=True)
+    verbs: dict[str, Any] = {}
+    for noun, verb in _COMMANDS:
+        if verb is None:
+            continue
+        if noun not in verbs:
+            verbs[noun] = nouns.add_parser(noun).add_subparsers(dest="verb", required=True)
+        command = verbs[noun].add_parser(verb, allow_abbrev=False)
+        command.add_argument("--json", action="store_true", required=True)
+        if (noun, verb) == ("partition", "apply"):
+            command.add_argument("--check", action="store_true")
+        if (noun, verb) == ("backup", "run"):
+            command.add_argument("--partition", action="append")
+            command.add_argument("--dry-run", action="store_true")
+        if noun == "restore":
+            command.add_argument("--partition", required=True)
+            command.add_argument("--set", default="latest")
+            command.add_argument("--label", action="append")
+            command.add_argument("--id", action="append")
+            command.add_argument("--class", dest="object_class")
+        if (noun, verb) == ("restore", "apply"):
+            command.add_argument("--ticket", required=True)
+    parser.set_defaults(verb=None)
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
