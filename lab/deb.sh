@@ -10,8 +10,8 @@ stamp=$dist/inputs
 
 # Everything the package is made of, tracked or not yet.
 sources() {
-  find node/debian node/keyfold node/pkcs11 node/systemd node/pyproject.toml -type f 2>/dev/null \
-    ! -path '*/__pycache__/*' ! -name '*.o' ! -name '*.so' ! -path '*.egg-info/*' || true
+  find node/debian node/keyfold node/pkcs11 node/systemd node/pyproject.toml -type f \
+    ! -path '*/__pycache__/*' ! -name '*.o' ! -name '*.so' ! -path '*.egg-info/*' 2>/dev/null || true
 }
 
 # Runs in the container: a source tree on standard input, the package on standard output.

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # A Docker engine that answers: the one that is there, or Debian's, started by hand where systemd does not run.
+# "lab/engine.sh stop" ends one that was started by hand here.
 set -euo pipefail
 # shellcheck source=lab/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 daemon_log=/var/log/keyfold-dockerd.log
+daemon_pid=/run/keyfold-dockerd.pid
 
 answers() { docker info --format '{{.ServerVersion}}' 2>/dev/null | grep -q .; }
 
@@ -17,6 +19,7 @@ start() {
     # An engine that was killed leaves pid files that a new one would believe.
     rm -f /var/run/docker.pid /var/run/docker/containerd/containerd.pid
     setsid dockerd >"$daemon_log" 2>&1 </dev/null &
+    echo $! >"$daemon_pid"
   fi
   await 60 answers && return 0
   [[ ! -e $daemon_log ]] || tail -n 20 "$daemon_log" >&2
@@ -24,6 +27,19 @@ start() {
     "read $daemon_log (or journalctl -u docker), or start an engine yourself, then run make again"
 }
 
+stop() {
+  local pid
+  pid=$(cat "$daemon_pid" 2>/dev/null) || return 0
+  rm -f "$daemon_pid"
+  [[ $(cat "/proc/$pid/comm" 2>/dev/null) == dockerd ]] || return 0
+  kill "$pid"
+  await 30 test ! -e "/proc/$pid"
+}
+
+if [[ ${1:-} == stop ]]; then
+  stop
+  exit
+fi
 if answers; then exit 0; fi
 as_root || die "no Docker engine answers ('docker info' fails)" "no container was made" \
   "start Docker, or join the group docker, or run make as root"

@@ -1,0 +1,53 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # lab/lib.sh, sourced before it, sets the names used here
+# The steps of the tests, one function each. Sourced by lab/test.sh.
+
+# What git knows, or would if it were added: the tests judge the work tree.
+ours() { git ls-files --cached --others --exclude-standard --deduplicate -- "$@" | while read -r file; do [[ ! -e $file ]] || echo "$file"; done; }
+
+run_ruff() {
+  ruff check . && ruff format --check .
+}
+
+# Two runs, because module_utils/keyfold.py and node/keyfold have one name.
+run_mypy() {
+  mypy node/keyfold && ours 'module_utils/*.py' 'library/*.py' '*_plugins/*.py' | xargs mypy
+}
+
+run_yamllint() { yamllint --strict .; }
+
+run_ansible_lint() { ansible-lint --offline; }
+
+run_shellcheck() {
+  apt_install shellcheck
+  ours '*.sh' .ci/run lab/tour benchmarks | grep -E '\.sh$|/run$' | xargs shellcheck
+}
+
+run_unit() { pytest -m 'not container'; }
+
+# The newest package, on a machine that has what a node has and nothing else.
+run_package() {
+  docker run --rm --interactive "$node_image" sh -ec '
+    cat >/tmp/keyfold-node.deb
+    dpkg --install /tmp/keyfold-node.deb
+    keyfold --help
+    pkcs11-tool --module /usr/lib/*/pkcs11/keyfold-pkcs11.so --show-info
+    test -z "$(systemctl list-unit-files --state=enabled "keyfold*" --no-legend)"
+    dpkg --purge keyfold-node
+  ' <.keyfold/dist/keyfold-node.deb
+}
+
+# in_build_image COMMAND: on a machine with the package, compiler and test tools, with a copy of the sources,
+# so that nothing is written into the checkout.
+in_build_image() {
+  {
+    ours node tests module_utils library pyproject.toml
+    echo .keyfold/dist/keyfold-node.deb
+  } | tar --create --dereference --files-from=- |
+    docker run --rm --interactive --init --cap-add NET_ADMIN --tmpfs /tmp:exec --label keyfold.checkout="$lab_root" \
+      "$build_image" sh -ec "mkdir /src; cd /src; tar --extract --no-same-owner; $1"
+}
+
+run_c() { in_build_image 'make -C node/pkcs11 test'; }
+
+run_node() { in_build_image 'dpkg --install .keyfold/dist/keyfold-node.deb >/dev/null; python3 -m pytest -p no:cacheprovider node/tests'; }

@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# lab/test.sh check|all: runs the steps, keeps each one's output in .keyfold/logs, ends in one summary.
+# Its last line counts single tests where a step reports them (pytest), and the step itself otherwise.
+set -euo pipefail
+# shellcheck source=lab/lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=lab/steps.sh
+. lab/steps.sh
+
+results=$state_dir/results
+export PATH=$lab_root/.venv/bin:$PATH
+
+# step NAME COMMAND…: never fails itself; the outcome is a file.
+step() {
+  local name=$1 log=$log_dir/$1.log begun=$SECONDS rc=0 result
+  result=$results/$EPOCHREALTIME-$name
+  shift
+  "$@" >"$log" 2>&1 </dev/null || rc=$?
+  printf '%s %s %s\n' "$name" "$rc" "$((SECONDS - begun))" >"$result"
+  if ((rc)); then
+    printf '  FAILED  %-28s %4s s  %s\n' "$name" "$((SECONDS - begun))" "${log#"$lab_root"/}"
+    tail -n 60 "$log" | sed 's/^/          | /'
+  else
+    printf '  ok      %-28s %4s s\n' "$name" "$((SECONDS - begun))"
+  fi
+}
+
+# at_once N STEPS…: each "name command" in a line of its own, N at a time.
+at_once() {
+  local limit=$1 line words
+  shift
+  for line in "$@"; do
+    while (($(jobs -rp | wc -l) >= limit)); do wait -n || true; done
+    read -ra words <<<"$line"
+    step "${words[@]}" &
+  done
+  wait
+}
+
+# Sum of "N passed" (failed, errors, skipped) over the closing lines of pytest in one log.
+pytest_counts() {
+  sed -nE 's/\x1b\[[0-9;]*m//g; /^=+ .* in [0-9.]+s.*=+$/p' "$1" |
+    awk '{ for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p += $(i-1); if ($i ~ /^(failed|error)/) f += $(i-1); if ($i ~ /^skipped/) s += $(i-1) } }
+         END { print p + 0, f + 0, s + 0 }'
+}
+
+summary() {
+  local file name rc seconds passed=0 failed=0 skipped=0 p f s
+  printf '\n%-30s %8s %8s %8s %8s\n' step seconds passed failed skipped
+  for file in "$results"/*; do
+    read -r name rc seconds <"$file"
+    read -r p f s < <(pytest_counts "$log_dir/$name.log")
+    # A step that is not pytest counts as one test; one that failed counts so even if every test in it passed.
+    if ((rc == 0 && p + s == 0)); then p=1; fi
+    if ((rc != 0 && f == 0)); then f=1; fi
+    printf '%-30s %8s %8s %8s %8s\n' "$name" "$seconds" "$p" "$f" "$s"
+    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+  done
+  printf '\ntook %s s; logs are in %s\n' "$SECONDS" "${log_dir#"$lab_root"/}"
+  printf '%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
+  ((failed == 0 && passed > 0))
+}
+
+check() {
+  at_once 2 "mypy run_mypy" "unit-and-contract run_unit" "ansible-lint run_ansible_lint" "ruff run_ruff" \
+    "yamllint run_yamllint" "shellcheck run_shellcheck"
+}
+
+containers() {
+  local scenario scenarios=()
+  step package run_package
+  for scenario in molecule/*/molecule.yml; do
+    scenario=$(basename "$(dirname "$scenario")")
+    scenarios+=("molecule-$scenario lab/scenario.sh $scenario")
+  done
+  at_once 2 "c-module run_c" "node-in-container run_node" "${scenarios[@]}"
+}
+
+rm -rf "$results"
+mkdir -p "$results" "$log_dir"
+what=${1:?usage: lab/test.sh check|all}
+case $what in
+  check)
+    step setup lab/venv.sh
+    check
+    ;;
+  all)
+    step setup lab/setup.sh
+    check
+    containers
+    ;;
+  *) die "there is no set of tests called '$what'" "nothing was run" "lab/test.sh check or lab/test.sh all" ;;
+esac
+summary
