@@ -1,0 +1,5 @@
+"""The place backups go to: one small interface, WebDAV in production and memory in tests."""
+
+from keyfold.remote.interface import Entry, Remote
+
+__all__ = ["Entry", "Remote"]

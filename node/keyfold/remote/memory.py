@@ -1,0 +1,120 @@
+"""A store in memory, the twin of WebDAV for tests, with the faults a real one has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import BinaryIO
+
+from keyfold.errors import KeyfoldError
+from keyfold.remote import errors
+from keyfold.remote.interface import CHUNK_BYTES, Entry, Remote, check_name
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What one call meets: `error` is raised; a put has stored its first `stored_bytes` by then (None: nothing)."""
+
+    error: KeyfoldError
+    stored_bytes: int | None = None
+
+
+class MemoryRemote(Remote):
+    """Keeps the interface's promises unless told to break one."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, tuple[bytes, datetime]] = {}
+        self._collections = {""}
+        self._faults: list[tuple[str, str, Fault]] = []
+
+    # --- the interface ----------------------------------------------------------------------------------------
+
+    def put_new(self, name: str, body: BinaryIO, length: int) -> None:
+        check_name(name)
+        self._need_parent(name)
+        if name in self._files:
+            raise errors.taken(name)
+        fault = self._next_fault("put_new", name)
+        if fault is not None:
+            if fault.stored_bytes is not None:
+                self._files[name] = (body.read(min(length, fault.stored_bytes)), datetime.now(UTC))
+            raise fault.error
+        content = body.read(length)
+        if len(content) != length:
+            raise errors.failed(f"the body of {name} ended after {len(content)} of {length} bytes")
+        self._files[name] = (content, datetime.now(UTC))
+
+    @contextmanager
+    def get(self, name: str) -> Iterator[Iterator[bytes]]:
+        fault = self._next_fault("get", check_name(name))
+        if fault is not None:
+            raise fault.error
+        if name not in self._files:
+            raise errors.absent(name)
+        content = self._files[name][0]
+        yield (content[at : at + CHUNK_BYTES] for at in range(0, len(content), CHUNK_BYTES))
+
+    def list(self, collection: str = "") -> tuple[Entry, ...]:
+        fault = self._next_fault("list", collection)
+        if fault is not None:
+            raise fault.error
+        inside = f"{collection}/" if collection else ""
+        found = [
+            Entry(path.removeprefix(inside), False, len(content), modified)
+            for path, (content, modified) in self._files.items()
+            if _parent(path) == collection
+        ]
+        found += [
+            Entry(path.removeprefix(inside), True, 0, datetime.now(UTC))
+            for path in self._collections
+            if path and _parent(path) == collection
+        ]
+        return tuple(sorted(found, key=lambda entry: entry.name))
+
+    def make_collection(self, name: str) -> None:
+        self._need_parent(check_name(name))
+        fault = self._next_fault("make_collection", name)
+        if fault is not None:
+            raise fault.error
+        self._collections.add(name)
+
+    def close(self) -> None:
+        """Nothing to drop."""
+
+    # --- what tests do to it ----------------------------------------------------------------------------------
+
+    def fail_next(self, operation: str, fault: Fault, *, ending: str = "") -> None:
+        """The next `operation` on a name that ends in `ending` meets the fault."""
+        self._faults.append((operation, ending, fault))
+
+    def alter(self, name: str, change: Callable[[bytes], bytes]) -> None:
+        """Change stored bytes behind everybody's back."""
+        content, modified = self._files[name]
+        self._files[name] = (change(content), modified)
+
+    def lose(self, name: str) -> None:
+        """A stored file vanishes."""
+        del self._files[name]
+
+    def files(self) -> dict[str, bytes]:
+        """Everything stored, by full name."""
+        return {name: content for name, (content, _) in self._files.items()}
+
+    # --- inside -----------------------------------------------------------------------------------------------
+
+    def _need_parent(self, name: str) -> None:
+        if _parent(name) not in self._collections:
+            raise errors.absent(_parent(name))
+
+    def _next_fault(self, operation: str, name: str) -> Fault | None:
+        for at, (wanted, ending, fault) in enumerate(self._faults):
+            if wanted == operation and name.endswith(ending):
+                del self._faults[at]
+                return fault
+        return None
+
+
+def _parent(name: str) -> str:
+    return name.rpartition("/")[0]
