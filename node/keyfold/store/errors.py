@@ -19,10 +19,10 @@ class StoreFull(StoreUnavailable):
 
     def __init__(self, endpoint: str) -> None:
         super().__init__(
-            f"etcd's database has reached its quota (--quota-backend-bytes, alarm NOSPACE, answered by {endpoint})",
+            f"etcd's database has reached its quota (--quota-backend-bytes, alarm NOSPACE; said by {endpoint})",
             code="disk",
-            next_step="compact and defragment each member (etcdctl compact, defrag), raise the quota if it is too "
-            "small, then etcdctl alarm disarm",
+            next_step="compact and defragment each member (etcdctl compact, defrag), raise the quota if it is "
+            "too small, then etcdctl alarm disarm",
         )
 
 
@@ -62,7 +62,7 @@ class Compacted(KeyfoldError):
     def __init__(self, compact_revision: int) -> None:
         super().__init__(
             "conflict",
-            f"etcd has compacted the history that was asked for (oldest revision left: {compact_revision or 'not said'})",
+            f"etcd has compacted the history that was asked for (oldest left: {compact_revision or 'not said'})",
             not_done="nothing was read",
             next_step="read everything again at the present revision",
         )

@@ -1,0 +1,111 @@
+"""One call to etcd: endpoints in turn until one has carried it out or the deadline has passed."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from keyfold.store.errors import CertificateRefused, LeaseGone, OutcomeUnknown, StoreUnavailable
+from keyfold.store.etcd.codec import encode, text64
+from keyfold.store.etcd.endpoints import EndpointOrder
+from keyfold.store.etcd.faults import Verdict, fault
+from keyfold.store.etcd.transport import Answer, Endpoint, NoAnswer, NotSent
+
+_PAUSE_SECONDS = 0.1  # between rounds over all endpoints; an election takes 1 to 2 seconds
+_PROBE_SECONDS = 3.0
+_PROBE = encode({"key": text64(b"\0"), "count_only": True})
+
+
+class Calls:
+    """Calls with failover. `closed` is set by `close` and wakes everybody who waits."""
+
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        self.endpoints = tuple(endpoints)
+        self.order = EndpointOrder(len(self.endpoints))
+        self.closed = threading.Event()
+
+    def close(self) -> None:
+        self.closed.set()
+        for endpoint in self.endpoints:
+            endpoint.close()
+
+    def repeatable(
+        self, path: str, body: bytes, *, timeout_seconds: float, require_leader: bool = True
+    ) -> dict[str, Any]:
+        """A call that does no harm when carried out twice. Raises StoreUnavailable at the deadline."""
+        return self._call(path, body, timeout_seconds, require_leader, once=False)
+
+    def once(self, path: str, body: bytes, *, timeout_seconds: float) -> dict[str, Any]:
+        """A call that leaves at most once. Raises StoreUnavailable (not done), or OutcomeUnknown."""
+        return self._call(path, body, timeout_seconds, True, once=True)
+
+    def alive(self, endpoint: Endpoint) -> bool:
+        """Whether this endpoint, within 3 seconds, answers a read for which it needs its majority."""
+        try:
+            answer = endpoint.post("/v3/kv/range", _PROBE, deadline=time.monotonic() + _PROBE_SECONDS)
+        except (NotSent, NoAnswer):
+            return False
+        return answer.status == 200
+
+    def _call(self, path: str, body: bytes, timeout_seconds: float, leader: bool, *, once: bool) -> dict[str, Any]:
+        deadline = time.monotonic() + timeout_seconds
+        if self.order.home_due():
+            threading.Thread(target=self._come_home, name="keyfold-store-home", daemon=True).start()
+        while True:
+            reasons: list[str] = []
+            distrusted = 0
+            candidates = self.order.order()
+            for place, index in enumerate(candidates):
+                endpoint = self.endpoints[index]
+                until = deadline if once else _share(deadline, len(candidates) - place)
+                try:
+                    answer = endpoint.post(path, body, deadline=until, require_leader=leader)
+                    reason = self._refusal(endpoint, answer, once=once)
+                except NotSent as error:
+                    reason = str(error)
+                    distrusted += error.certificate
+                except NoAnswer as error:
+                    reason = str(error)
+                    if once:
+                        self.order.failed(index)
+                        raise OutcomeUnknown(f"etcd ({endpoint.url}) took the transaction, then: {error}") from None
+                if reason is None:
+                    self.order.answered(index)
+                    result: dict[str, Any] = json.loads(answer.body)
+                    return result
+                self.order.failed(index)
+                reasons.append(f"{endpoint.url}: {reason}")
+            if distrusted == len(candidates):
+                raise CertificateRefused(f"TLS trust failed with every etcd endpoint ({'; '.join(reasons)})")
+            if time.monotonic() + _PAUSE_SECONDS >= deadline or self.closed.wait(_PAUSE_SECONDS):
+                raise StoreUnavailable(f"no etcd endpoint did it within {timeout_seconds:.1f} s ({'; '.join(reasons)})")
+
+    def _refusal(self, endpoint: Endpoint, answer: Answer, *, once: bool) -> str | None:
+        """None if the answer is a result; the reason if another endpoint may do it; raises if none would."""
+        # A streaming call reports its errors inside an answer of status 200.
+        body, failed = answer.body, answer.status != 200
+        if not failed and body.startswith(b'{"error"'):
+            body, failed = json.dumps(json.loads(body)["error"]).encode(), True
+        if not failed:
+            return None
+        found = fault(endpoint.url, answer.status, body)
+        if found.verdict is Verdict.LEASE_GONE:
+            raise LeaseGone(0)
+        if found.error is not None:
+            raise found.error
+        if once and found.verdict is Verdict.UNKNOWN:
+            raise OutcomeUnknown(f"etcd ({endpoint.url}) answered the transaction with: {found.reason}")
+        return found.reason
+
+    def _come_home(self) -> None:
+        if self.alive(self.endpoints[0]):
+            self.order.answered(0)
+
+
+def _share(deadline: float, endpoints_left: int) -> float:
+    """An equal share of the time for each endpoint still to be asked, so that one that hangs does not eat it all."""
+    now = time.monotonic()
+    return now + (deadline - now) / endpoints_left
