@@ -11,7 +11,7 @@ stamp=$dist/inputs
 # Everything the package is made of, tracked or not yet.
 sources() {
   find node/debian node/keyfold node/pkcs11 node/systemd node/pyproject.toml -type f \
-    ! -path '*/__pycache__/*' ! -name '*.o' ! -name '*.so' ! -path '*.egg-info/*' 2>/dev/null || true
+    ! -path '*/__pycache__/*' ! -name '*.o' ! -name '*.so' ! -path '*.egg-info/*' ! -path 'node/pkcs11/build/*'
 }
 
 # Runs in the container: a source tree on standard input, the package on standard output.

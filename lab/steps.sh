@@ -48,6 +48,10 @@ in_build_image() {
       "$build_image" sh -ec "mkdir /src; cd /src; tar --extract --no-same-owner; $1"
 }
 
-run_c() { in_build_image 'make -C node/pkcs11 test'; }
+run_c() { in_build_image 'make -C node/pkcs11 --jobs=2 check asan'; }
 
-run_node() { in_build_image 'dpkg --install .keyfold/dist/keyfold-node.deb >/dev/null; python3 -m pytest -p no:cacheprovider node/tests'; }
+# Files without such tests may import what only the controller has.
+run_node() {
+  in_build_image 'dpkg --install .keyfold/dist/keyfold-node.deb >/dev/null
+    python3 -m pytest -p no:cacheprovider -m container $(grep -rl --include="test_*.py" mark.container node/tests)'
+}
