@@ -61,7 +61,7 @@ class Publisher:
                 kept = shadows[change.file]
                 meta = {**kept.meta, "invalidated_at": now}
                 ops.append(Put(shadow, self.sealer.seal(shadow, StoredObject(meta, kept.data))))
-        result = settle(self.store, compares, ops, timeout_seconds=timeout_seconds, clock=self.clock.monotonic)
+        result = settle(self.store, compares, ops, timeout_seconds=timeout_seconds)
         if result.succeeded:
             return result.revision
         mine = result.current.get(marker)
