@@ -64,6 +64,8 @@ image() {
   logged "image-$name" env DOCKER_BUILDKIT=0 docker build --file "$context/Dockerfile.$name" --build-arg FROM="$from" \
     --label keyfold.inputs="$want" --tag "$tag" "$context" ||
     die "image $tag could not be built" "no container was made from it" "read .keyfold/logs/image-$name.log"
+  # The one it replaces has lost its name.
+  docker image prune --force --filter label=keyfold.inputs >/dev/null
   say "image $tag made in $((SECONDS - begun)) s"
 }
 

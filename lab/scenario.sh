@@ -21,7 +21,8 @@ mkdir -p "$MOLECULE_EPHEMERAL_DIRECTORY" "$log_dir"
 output=$log_dir/molecule-$name.out
 action=${1:-test}
 [[ $# == 0 ]] || shift
-molecule "$action" --no-command-borders --scenario-name "$name" "$@" 2>&1 | tee "$output"
+# A step that hangs must fail, not use up the time of the whole run.
+timeout --foreground 1500 molecule "$action" --no-command-borders --scenario-name "$name" "$@" 2>&1 | tee "$output"
 if grep -qiE 'no tests found|missing playbook' "$output"; then
   die "Molecule skipped a step of '$name': $(grep -iEm1 'no tests found|missing playbook' "$output")" \
     "the scenario did not test what it says" "correct molecule/$name/molecule.yml"

@@ -23,7 +23,7 @@ run_shellcheck() {
   ours '*.sh' .ci/run lab/tour benchmarks | grep -E '\.sh$|/run$' | xargs shellcheck
 }
 
-run_unit() { pytest -m 'not container'; }
+run_unit() { timeout 300 pytest -m 'not container'; }
 
 # The newest package, on a machine that has what a node has and nothing else.
 run_package() {
@@ -44,13 +44,14 @@ in_build_image() {
     ours node tests module_utils library pyproject.toml
     echo .keyfold/dist/keyfold-node.deb
   } | tar --create --dereference --files-from=- |
-    docker run --rm --interactive --init --cap-add NET_ADMIN --tmpfs /tmp:exec --label keyfold.checkout="$lab_root" \
+    timeout 900 docker run --rm --interactive --init --cap-add NET_ADMIN --tmpfs /tmp:exec --label keyfold.checkout="$lab_root" \
       "$build_image" sh -ec "mkdir /src; cd /src; tar --extract --no-same-owner; $1"
 }
 
 run_c() { in_build_image 'make -C node/pkcs11 --jobs=2 check asan'; }
 
 # Files without such tests may import what only the controller has.
+# shellcheck disable=SC2016 # expanded in the container
 run_node() {
   in_build_image 'dpkg --install .keyfold/dist/keyfold-node.deb >/dev/null
     python3 -m pytest -p no:cacheprovider -m container $(grep -rl --include="test_*.py" mark.container node/tests)'

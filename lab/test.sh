@@ -8,13 +8,14 @@ set -euo pipefail
 . lab/steps.sh
 
 results=$state_dir/results
-export PATH=$lab_root/.venv/bin:$PATH
+export PATH=$lab_root/.venv/bin:$PATH NO_COLOR=1
 
 # step NAME COMMAND…: never fails itself; the outcome is a file.
 step() {
   local name=$1 log=$log_dir/$1.log begun=$SECONDS rc=0 result
   result=$results/$EPOCHREALTIME-$name
   shift
+  printf '  begun   %s\n' "$name"
   "$@" >"$log" 2>&1 </dev/null || rc=$?
   printf '%s %s %s\n' "$name" "$rc" "$((SECONDS - begun))" >"$result"
   if ((rc)); then
