@@ -96,7 +96,7 @@ def _existing(command: NodeCommand) -> dict[str, Any] | None:
     try:
         cluster: dict[str, Any] = command.run(["cluster", "info"])["cluster"]
     except KeyfoldCommandError as error:
-        if error.missing or error.code == "not_found":
+        if error.before_genesis:
             return None
         raise
     return cluster

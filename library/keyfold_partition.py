@@ -220,16 +220,16 @@ def declare(module: AnsibleModule, command: NodeCommand) -> dict[str, Any]:
     declared = [{**given(row), "policy": given(row["policy"])} for row in module.params["partitions"]]
     check = ["--check"] if module.check_mode else []
     try:
-        changes = command.run(["partition", "apply", *check], secrets={"partitions": declared})["changes"]
+        reply = command.run(["partition", "apply", *check], secrets={"partitions": declared})
     except KeyfoldCommandError as error:
-        if not (module.check_mode and error.missing):
+        if not (module.check_mode and error.before_genesis):
             raise
         module.warn(f"{error.what}: check mode takes every partition to be new")
-        changes = [_as_new(row) for row in declared]
+        reply = {"changes": [_as_new(row) for row in declared]}
+    changes = reply["changes"]
     changed = [change for change in changes if change["action"] != "none"]
     if changed and not module.check_mode and module.params["wait_seconds"]:
-        revision = command.run(["status"])["revision"]
-        await_status(command, lambda status: behind(status, revision), module.params["wait_seconds"])
+        await_status(command, lambda status: behind(status, reply["revision"]), module.params["wait_seconds"])
     before, after = ({change["name"]: change[side] for change in changed} for side in ("before", "after"))
     return {"changed": bool(changed), "changes": changes, **diff(module, before, after)}
 

@@ -21,7 +21,7 @@ class KeyfoldCommandError(Exception):
     """The node's command refused or failed.
 
     `what` happened, what was `not_done` because of it, and the `next_step`; `exit_code` and `code` as in
-    docs/interfaces.md §6. `missing` is true if the command itself is not installed on the host.
+    docs/interfaces.md §6. `missing`: the command itself is not installed on the host.
     """
 
     def __init__(
@@ -41,6 +41,11 @@ class KeyfoldCommandError(Exception):
         self.exit_code = exit_code
         self.code = code
         self.missing = missing
+
+    @property
+    def before_genesis(self) -> bool:
+        """Whether there is no cluster to ask: a bare host, or a node that has not joined one yet."""
+        return self.missing or self.code == "not_found"
 
     def as_failure(self) -> dict[str, Any]:
         """The arguments of `fail_json`."""

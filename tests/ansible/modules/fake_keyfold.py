@@ -57,6 +57,7 @@ def _partition_apply(options: argparse.Namespace, state: dict[str, Any]) -> dict
         "ok": True,
         "changed": any(change.action != "none" for change in changes),
         "changes": [change.as_reply() for change in changes],
+        "revision": state["revision"],
     }
 
 

@@ -111,9 +111,9 @@ def test_pins_are_in_no_argument_environment_or_result(run: Any, fake: Any) -> N
 
 
 def test_waits_until_every_live_node_has_the_change(run: Any, fake: Any) -> None:
-    fake.set(lags=[0, 1, 1])  # the first answer gives the goal
+    fake.set(lags=[1, 1])
     assert run("keyfold_partition", partitions=[ACME])["changed"]
-    assert fake.calls == [["partition", "apply"], *[["status"]] * 4]
+    assert fake.calls == [["partition", "apply"], *[["status"]] * 3]
 
 
 def test_a_node_that_stays_behind_is_named(run: Any, fake: Any) -> None:
