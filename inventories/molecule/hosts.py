@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The inventory of a Molecule scenario: inventories/local with the scenario's container names.
 
-Molecule says in MOLECULE_SCENARIO_NAME which scenario it is.
+Molecule says in MOLECULE_SCENARIO_NAME which scenario it is. The variables are inventories/local's too (group_vars).
 """
 
 import json
@@ -11,13 +11,15 @@ from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def inventory(scenario: str) -> dict[str, object]:
     """Groups and host variables, in the form an inventory script prints."""
     local = yaml.safe_load((ROOT / "inventories/local/hosts.yml").read_text())["all"]
-    groups: dict[str, object] = {"all": {"vars": local["vars"], "children": list(local["children"])}}
+    # A scenario's converge.yml lies deeper than playbooks/, so what is found relative to those is named here.
+    variables = {**local["vars"], "node_deb": str(ROOT / ".keyfold/dist/keyfold-node.deb")}
+    groups: dict[str, object] = {"all": {"vars": variables, "children": list(local["children"])}}
     hostvars: dict[str, dict[str, str]] = {}
     for name, group in local["children"].items():
         groups[name] = {"hosts": list(group["hosts"])}
