@@ -9,8 +9,9 @@ DOCUMENTATION = r"""
 module: keyfold_pki
 short_description: Keep the cluster's certification authority, its certificates and its revocation list
 description:
-  - Makes the authority, issues every certificate of the list that is missing, about to end, revoked or
-    different from what is asked for, and signs the revocation list, in one call.
+  - Makes the authority and, below it, the one of etcd (subscribers hold certificates of the first, so etcd must not
+    trust it), issues every certificate of the list that is missing, about to end, revoked or different from what is
+    asked for, and signs the revocation list, in one call.
   - Meant for the controller (C(delegate_to=localhost)); keys never leave its directory and are in no result.
   - A certificate that is no longer on the list is kept as it is; revoke it to make it useless.
 options:
@@ -120,7 +121,7 @@ actions:
       description: C(authority), C(certificate) or C(revocations).
       type: str
     name:
-      description: Name of the certificate; the authority's common name; C(crl.pem).
+      description: Name of the certificate; C(ca) or C(etcd-ca); C(crl.pem).
       type: str
     reason:
       description: Why.
@@ -230,7 +231,7 @@ def _run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
         before = directory.read()
         actions = plan(wanted, revoked, policy, before, now)
         if actions:
-            directory.execute(actions, policy, params["passphrase"], now)
+            directory.execute(actions, params["passphrase"], now)
         return _result(directory.read() if actions else before, actions, planned=False)
 
 
@@ -252,7 +253,7 @@ def _result(after: State, actions: list[Action], *, planned: bool) -> dict[str, 
 
 def _action_row(action: Action) -> dict[str, str]:
     if isinstance(action, SignAuthority):
-        return {"what": "authority", "name": "ca.crt", "reason": action.reason}
+        return {"what": "authority", "name": action.name, "reason": action.reason}
     if isinstance(action, Issue):
         return {"what": "certificate", "name": action.wanted.name, "reason": action.reason}
     return {"what": "revocations", "name": "crl.pem", "reason": action.reason}
@@ -262,7 +263,7 @@ def _before(action: Action) -> dict[str, Any]:
     if action.before is None:
         return {}
     if isinstance(action, SignAuthority):
-        return {"ca.crt": {"not_after": _iso(action.before.not_after)}}
+        return {f"{action.name}.crt": {"not_after": _iso(action.before.not_after)}}
     if isinstance(action, Issue):
         return {action.wanted.name: _leaf_row(action.before)}
     return {"crl.pem": {"revoked": sorted(action.before.serials), "next_update": _iso(action.before.next_update)}}
@@ -270,7 +271,7 @@ def _before(action: Action) -> dict[str, Any]:
 
 def _after(action: Action, given_out: dict[str, Issued], planned: bool) -> dict[str, Any]:
     if isinstance(action, SignAuthority):
-        return {"ca.crt": {"not_after": _iso(action.not_after)}}
+        return {f"{action.name}.crt": {"not_after": _iso(action.not_after)}}
     if isinstance(action, Issue):
         leaf = action.wanted
         row = {

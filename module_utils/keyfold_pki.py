@@ -27,10 +27,17 @@ class PkiError(Exception):
         super().__init__(f"{what}\nNot done: {not_done}\nNext: {next_step}")
 
 
+# The authorities, each after the one that signs it. etcd trusts only its own: subscribers hold certificates of the
+# other, and etcd cannot tell clients apart (3.5's check of a client's name breaks its JSON gateway).
+ROOT, ETCD = "ca", "etcd-ca"
+AUTHORITIES = (ROOT, ETCD)
+
+
 @dataclass(frozen=True)
 class Profile:
-    """What a kind of certificate may be used for (docs/interfaces.md §1)."""
+    """What a kind of certificate may be used for (docs/interfaces.md §1), and which authority signs it."""
 
+    authority: str
     organizational_unit: str
     server: bool
     client: bool
@@ -39,12 +46,12 @@ class Profile:
 
 PROFILES = {
     # A member answers clients and other members, dials other members, and its JSON gateway dials itself.
-    "etcd": Profile("node", server=True, client=True, named=False),
-    "etcd_client": Profile("node", server=False, client=True, named=False),
-    "access": Profile("node", server=True, client=False, named=True),
-    "store_server": Profile("node", server=True, client=False, named=True),
-    "partition": Profile("partition", server=False, client=True, named=True),
-    "store": Profile("store", server=False, client=True, named=True),
+    "etcd": Profile(ETCD, "node", server=True, client=True, named=False),
+    "etcd_client": Profile(ETCD, "node", server=False, client=True, named=False),
+    "access": Profile(ROOT, "node", server=True, client=False, named=True),
+    "store_server": Profile(ROOT, "node", server=True, client=False, named=True),
+    "partition": Profile(ROOT, "partition", server=False, client=True, named=True),
+    "store": Profile(ROOT, "store", server=False, client=True, named=True),
 }
 
 
@@ -79,8 +86,9 @@ class Issued:
 
 @dataclass(frozen=True)
 class Authority:
-    """The CA certificate."""
+    """A CA certificate."""
 
+    name: str
     common_name: str
     key_id: str
     not_before: datetime
@@ -99,8 +107,8 @@ class RevocationList:
 class State:
     """Everything that is in the controller's directory."""
 
-    authority: Authority | None
-    has_authority_key: bool
+    authorities: tuple[Authority, ...]
+    authority_keys: frozenset[str]  # names of the authorities whose private key is there
     issued: tuple[Issued, ...]
     revocations: RevocationList | None
 
@@ -116,11 +124,17 @@ class Policy:
     crl_days: int
     crl_renew_before_days: int
 
+    def common_name_of(self, authority: str) -> str:
+        """Return the common name of one of AUTHORITIES."""
+        return self.ca_common_name if authority == ROOT else f"{self.ca_common_name} ({authority})"
+
 
 @dataclass(frozen=True)
 class SignAuthority:
-    """Sign the CA certificate; a key that exists already is kept, so certificates below it stay valid."""
+    """Sign a CA certificate; a key that exists already is kept, so certificates below it stay valid."""
 
+    name: str
+    common_name: str
     reason: str
     before: Authority | None
     not_after: datetime
@@ -161,20 +175,24 @@ def plan(
     _validate(wanted, revoked, state)
     actions: list[Action] = []
 
-    authority_ends = now - BACKDATE + timedelta(days=policy.ca_days)
-    authority_reason = _authority_reason(policy, state.authority, now)
-    if authority_reason:
-        actions.append(SignAuthority(authority_reason, state.authority, authority_ends))
-    elif state.authority:
-        authority_ends = state.authority.not_after
+    authorities = {authority.name: authority for authority in state.authorities}
+    all_end = now - BACKDATE + timedelta(days=policy.ca_days)
+    root = authorities.get(ROOT)
+    if root and not _nearly_over(root.not_after, policy.ca_renew_before_days, now):
+        all_end = root.not_after
+    for name in AUTHORITIES:
+        reason = _authority_reason(name, authorities.get(name), policy, all_end)
+        if reason:
+            actions.append(SignAuthority(name, policy.common_name_of(name), reason, authorities.get(name), all_end))
 
     dead = _revoked_serials(revoked, state)
     current = {leaf.name: leaf for leaf in state.issued if leaf.current}
     for leaf in wanted:
         if leaf.name in revoked:
             continue
-        ends = min(now - BACKDATE + timedelta(days=leaf.days), authority_ends)
-        reason = _leaf_reason(leaf, current.get(leaf.name), dead, policy, state.authority, authority_ends, now)
+        ends = min(now - BACKDATE + timedelta(days=leaf.days), all_end)
+        authority = authorities.get(PROFILES[leaf.profile].authority)
+        reason = _leaf_reason(leaf, current.get(leaf.name), dead, policy, authority, all_end, now)
         if reason:
             actions.append(Issue(leaf, reason, current.get(leaf.name), ends))
 
@@ -182,12 +200,7 @@ def plan(
     if crl_reason:
         actions.append(PublishRevocations(dead, crl_reason, state.revocations, now + timedelta(days=policy.crl_days)))
 
-    if actions and not state.has_authority_key and (state.authority or state.issued):
-        raise PkiError(
-            "the authority's private key, ca.key, is not there, but it has signed certificates",
-            not_done="no certificate and no revocation list was written",
-            next_step="bring ca.key back from the copy of pki_directory; a new authority needs an empty directory",
-        )
+    _refuse_without_keys(actions, state)
     return actions
 
 
@@ -221,16 +234,28 @@ def _validate(wanted: tuple[Wanted, ...], revoked: tuple[str, ...], state: State
             )
 
 
-def _authority_reason(policy: Policy, authority: Authority | None, now: datetime) -> str | None:
+def _refuse_without_keys(actions: list[Action], state: State) -> None:
+    lost = [authority.name for authority in state.authorities if authority.name not in state.authority_keys]
+    if ROOT not in state.authority_keys and state.issued:
+        lost = [ROOT]
+    if actions and lost:
+        raise PkiError(
+            f"{lost[0]}.key is not there, but the authority has signed certificates",
+            not_done="no certificate and no revocation list was written",
+            next_step="bring the key back from the copy of pki_directory; a new authority needs an empty directory",
+        )
+
+
+def _authority_reason(name: str, authority: Authority | None, policy: Policy, ends: datetime) -> str | None:
     if authority is None:
         return "there is none"
-    if authority.common_name != policy.ca_common_name:
+    if authority.common_name != policy.common_name_of(name):
         raise PkiError(
-            f"the authority here is {authority.common_name!r}, the inventory asks for {policy.ca_common_name!r}",
+            f"the authority here is {authority.common_name!r}, the inventory asks for {policy.common_name_of(name)!r}",
             not_done="no certificate and no revocation list was written",
             next_step="point pki_directory at this inventory's own directory, or correct pki_ca_common_name",
         )
-    return _nearly_over(authority.not_after, policy.ca_renew_before_days, now)
+    return f"ends {authority.not_after:%Y-%m-%d}" if authority.not_after != ends else None
 
 
 def _leaf_reason(

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The authority's directory on the controller: reads its state, carries out the plan's actions.
 
-    ca.key  ca.crt  crl.pem                 the authority; ca.key is encrypted PKCS#8
+    ca.key  ca.crt  crl.pem                 the authority and its CRL; the key is encrypted PKCS#8
+    etcd-ca.key  etcd-ca.crt                the authority of etcd alone, signed by the other
     issued/<name>/<serial>/tls.crt          every certificate ever issued: what a revocation by name looks up
     issued/<name>/<serial>/tls.key          only beside the current one
     issued/<name>/current -> <serial>       the one that is given out
@@ -23,9 +24,18 @@ from datetime import datetime
 from pathlib import Path
 
 from ansible.module_utils import keyfold_pki_x509 as x509
-from ansible.module_utils.keyfold_pki import Action, Issue, Issued, PkiError, Policy, SignAuthority, State
-
-_UNFINISHED = ".unfinished-"
+from ansible.module_utils.keyfold_pki import (
+    AUTHORITIES,
+    PROFILES,
+    ROOT,
+    Action,
+    Issue,
+    Issued,
+    PkiError,
+    SignAuthority,
+    State,
+)
+from ansible.module_utils.keyfold_pki_io import UNFINISHED, replace_file, sync_directory
 
 
 class AuthorityDirectory:
@@ -33,26 +43,32 @@ class AuthorityDirectory:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._ca_key = path / "ca.key"
-        self._ca_crt = path / "ca.crt"
         self._crl = path / "crl.pem"
         self._issued = path / "issued"
 
     def read(self) -> State:
         """Return what is there; an absent directory is an empty one. Raises PkiError on a file it cannot parse."""
-        authority = revocations = None
-        if authority_pem := _read(self._ca_crt):
-            with _parsing(self._ca_crt):
-                authority = x509.read_authority(authority_pem)
-        if crl_pem := _read(self._crl):
+        authorities, revocations = [], None
+        for name in AUTHORITIES:
+            if pem := _read(self._certificate(name)):
+                with _parsing(self._certificate(name)):
+                    authorities.append(x509.read_authority(name, pem))
+        if pem := _read(self._crl):
             with _parsing(self._crl):
-                revocations = x509.read_revocations(crl_pem)
-        return State(authority, self._ca_key.exists(), tuple(self._read_issued()), revocations)
+                revocations = x509.read_revocations(pem)
+        keys = frozenset(name for name in AUTHORITIES if self._key(name).exists())
+        return State(tuple(authorities), keys, tuple(self._read_issued()), revocations)
+
+    def _certificate(self, authority: str) -> Path:
+        return self._path / f"{authority}.crt"
+
+    def _key(self, authority: str) -> Path:
+        return self._path / f"{authority}.key"
 
     def _read_issued(self) -> Iterator[Issued]:
         for path in sorted(self._issued.glob("*/*/tls.crt")):
             pair = path.parent
-            if pair.is_symlink() or pair.name.startswith(_UNFINISHED):
+            if pair.is_symlink() or pair.name.startswith(UNFINISHED):
                 continue
             current = _target(pair.parent / "current") == pair.name
             key = _read(pair / "tls.key") if current else None
@@ -70,46 +86,50 @@ class AuthorityDirectory:
         finally:
             os.close(descriptor)
 
-    def execute(self, actions: list[Action], policy: Policy, passphrase: str, now: datetime) -> None:
+    def execute(self, actions: list[Action], passphrase: str, now: datetime) -> None:
         """Carry out the actions of a plan, in order. Run it again after an interruption; it needs the lock."""
         self._tidy()
-        if not self._ca_key.exists():
-            _write(self._ca_key, x509.dump_key(x509.new_key(), passphrase), 0o600)
-        authority_key = x509.load_authority_key(self._ca_key.read_bytes(), passphrase)
+        signers = {name: self._signer(name, passphrase) for name in AUTHORITIES}
         for action in actions:
             if isinstance(action, SignAuthority):
-                pem = x509.sign_authority(authority_key, policy.ca_common_name, now, action.not_after)
-                _write(self._ca_crt, pem, 0o644)
+                key = signers[action.name].key
+                pem = x509.sign_authority(signers[ROOT], key, action.common_name, now, action.not_after)
+                replace_file(self._certificate(action.name), pem, 0o644)
+                signers[action.name] = x509.Signer(pem, key)
             elif isinstance(action, Issue):
                 key = x509.new_key()
-                serial, pem = x509.sign_leaf(
-                    authority_key, self._ca_crt.read_bytes(), key.public_key(), action.wanted, now, action.not_after
-                )
+                signer = signers[PROFILES[action.wanted.profile].authority]
+                serial, pem = x509.sign_leaf(signer, key.public_key(), action.wanted, now, action.not_after)
                 self._give_out(action.wanted.name, serial, pem, x509.dump_key(key))
             else:
-                pem = x509.sign_revocations(
-                    authority_key, self._ca_crt.read_bytes(), action.serials, _read(self._crl), now, action.next_update
-                )
-                _write(self._crl, pem, 0o644)
+                pem = x509.sign_revocations(signers[ROOT], action.serials, _read(self._crl), now, action.next_update)
+                replace_file(self._crl, pem, 0o644)
+
+    def _signer(self, name: str, passphrase: str) -> x509.Signer:
+        path = self._key(name)
+        if not path.exists():
+            replace_file(path, x509.dump_key(x509.new_key(), passphrase), 0o600)
+        key = x509.load_authority_key(name, path.read_bytes(), passphrase)
+        return x509.Signer(_read(self._certificate(name)), key)
 
     def _give_out(self, name: str, serial: str, certificate: bytes, key: bytes) -> None:
         home = self._issued / name
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=home))
-        _write(unfinished / "tls.key", key, 0o600)
-        _write(unfinished / "tls.crt", certificate, 0o644)
+        unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=home))
+        replace_file(unfinished / "tls.key", key, 0o600)
+        replace_file(unfinished / "tls.crt", certificate, 0o644)
         unfinished.rename(home / serial)
-        link = home / f"{_UNFINISHED}current"
+        link = home / f"{UNFINISHED}current"
         link.symlink_to(serial)
         replaced = _target(home / "current")
         link.replace(home / "current")
-        _sync(home)
+        sync_directory(home)
         if replaced:
             (home / replaced / "tls.key").unlink(missing_ok=True)
 
     def _tidy(self) -> None:
         """Remove what an interrupted run left: pairs that never got their name, keys that are not given out."""
-        for leftover in self._issued.glob(f"*/{_UNFINISHED}*"):
+        for leftover in self._issued.glob(f"*/{UNFINISHED}*"):
             if leftover.is_symlink():
                 leftover.unlink()
             else:
@@ -144,28 +164,3 @@ def _target(link: Path) -> str | None:
         return str(link.readlink())
     except FileNotFoundError:
         return None
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Replace a file in one step; what is on disk under its name is always whole."""
-    descriptor, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=path.parent)
-    unfinished = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink()
-        raise
-    _sync(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

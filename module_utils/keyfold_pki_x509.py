@@ -8,6 +8,7 @@ Everything is EC P-256 with SHA-256; everything goes in and out as PEM bytes. No
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import dataclass
 from datetime import datetime
 
 from ansible.module_utils.keyfold_pki import (
@@ -41,76 +42,88 @@ def dump_key(key: ec.EllipticCurvePrivateKey, passphrase: str | None = None) -> 
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
 
 
-def load_authority_key(pem: bytes, passphrase: str) -> ec.EllipticCurvePrivateKey:
-    """Decrypt the authority's key. Raises PkiError when the passphrase is not the right one."""
+def load_authority_key(name: str, pem: bytes, passphrase: str) -> ec.EllipticCurvePrivateKey:
+    """Decrypt the key of the authority `name`. Raises PkiError when the passphrase is not the right one."""
     try:
         key = serialization.load_pem_private_key(pem, passphrase.encode())
     except (ValueError, TypeError):
         raise PkiError(
-            "the passphrase does not open the authority's private key, ca.key",
+            f"the passphrase does not open the authority's private key, {name}.key",
             not_done="nothing was signed",
             next_step="give the passphrase that this directory was made with as pki_passphrase",
         ) from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise PkiError(
-            "ca.key is not an EC key", not_done="nothing was signed", next_step="bring back the directory's own ca.key"
+            f"{name}.key is not an EC key",
+            not_done="nothing was signed",
+            next_step="bring the key back from the copy of pki_directory",
         )
     return key
 
 
-def sign_authority(key: ec.EllipticCurvePrivateKey, common_name: str, now: datetime, not_after: datetime) -> bytes:
-    """Return a self-signed CA certificate that may sign leaves only."""
+@dataclass(frozen=True)
+class Signer:
+    """An authority that can sign: its certificate, if it has one already, and its private key."""
+
+    pem: bytes | None
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        if self.pem is None:
+            raise ValueError("the authority has no certificate yet")
+        return x509.load_pem_x509_certificate(self.pem)
+
+
+def sign_authority(
+    signer: Signer, key: ec.EllipticCurvePrivateKey, common_name: str, now: datetime, not_after: datetime
+) -> bytes:
+    """Return a CA certificate for `key`: self-signed if it is the signer's own, else one for leaves only."""
     subject = _name(None, common_name)
+    is_root = key is signer.key
+    issuer = subject if is_root else signer.certificate.subject
     builder = (
-        _builder(subject, subject, key.public_key(), now, not_after)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        _builder(subject, issuer, key.public_key(), now, not_after)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=1 if is_root else 0), critical=True)
         .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(_authority_key_identifier(signer.key), critical=False)
     )
-    return _pem(builder.sign(key, hashes.SHA256()))
+    return _pem(builder.sign(signer.key, hashes.SHA256()))
 
 
 def sign_leaf(
-    authority_key: ec.EllipticCurvePrivateKey,
-    authority_pem: bytes,
+    signer: Signer,
     public_key: ec.EllipticCurvePublicKey,
     wanted: Wanted,
     now: datetime,
     not_after: datetime,
 ) -> tuple[str, bytes]:
     """Sign a leaf certificate; return its serial (40 hex digits) and its PEM."""
-    authority = x509.load_pem_x509_certificate(authority_pem)
     profile = PROFILES[wanted.profile]
     usages = [ExtendedKeyUsageOID.SERVER_AUTH] * profile.server + [ExtendedKeyUsageOID.CLIENT_AUTH] * profile.client
     subject = _name(profile.organizational_unit, wanted.common_name)
     builder = (
-        _builder(subject, authority.subject, public_key, now, not_after)
+        _builder(subject, signer.certificate.subject, public_key, now, not_after)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
-                authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-            ),
-            critical=False,
-        )
+        .add_extension(_authority_key_identifier(signer.key), critical=False)
     )
     if wanted.sans:
         sans = x509.SubjectAlternativeName([_general_name(san) for san in sorted(wanted.sans)])
         builder = builder.add_extension(sans, critical=False)
-    certificate = builder.sign(authority_key, hashes.SHA256())
+    certificate = builder.sign(signer.key, hashes.SHA256())
     return f"{certificate.serial_number:040x}", _pem(certificate)
 
 
 def sign_revocations(
-    authority_key: ec.EllipticCurvePrivateKey,
-    authority_pem: bytes,
+    signer: Signer,
     serials: frozenset[str],
     previous: bytes | None,
     now: datetime,
     next_update: datetime,
 ) -> bytes:
     """Sign a CRL; entries that the previous one has keep their date, and its number goes up by one."""
-    authority = x509.load_pem_x509_certificate(authority_pem)
     number, dates = 1, {}
     if previous is not None:
         old = x509.load_pem_x509_crl(previous)
@@ -118,23 +131,24 @@ def sign_revocations(
         dates = {f"{entry.serial_number:040x}": entry.revocation_date_utc for entry in old}
     builder = (
         x509.CertificateRevocationListBuilder()
-        .issuer_name(authority.subject)
+        .issuer_name(signer.certificate.subject)
         .last_update(now - BACKDATE)
         .next_update(next_update)
         .add_extension(x509.CRLNumber(number), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
+        .add_extension(_authority_key_identifier(signer.key), critical=False)
     )
     for serial in sorted(serials):
         entry = x509.RevokedCertificateBuilder().serial_number(int(serial, 16))
         builder = builder.add_revoked_certificate(entry.revocation_date(dates.get(serial, now)).build())
-    return builder.sign(authority_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    return builder.sign(signer.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def read_authority(pem: bytes) -> Authority:
-    """Describe a CA certificate."""
+def read_authority(name: str, pem: bytes) -> Authority:
+    """Describe the certificate of the authority `name`."""
     certificate = x509.load_pem_x509_certificate(pem)
     identifier = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return Authority(
+        name=name,
         common_name=_attribute(certificate, NameOID.COMMON_NAME) or "",
         key_id=identifier.digest.hex(),
         not_before=certificate.not_valid_before_utc,
@@ -196,6 +210,10 @@ def _builder(
         .not_valid_after(not_after)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
+
+
+def _authority_key_identifier(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
 
 
 def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
