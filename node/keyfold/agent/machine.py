@@ -65,7 +65,7 @@ class Machine(Host):
 
     def open_partition(self, name: str, token_uuid: str) -> tuple[TokenDirectory, PartitionLocks]:
         home = self._config.partition_directory(name)
-        uid, gid = _owner(name)
+        uid, gid = self.owner(name)
         return SoftHsmDirectory(home / "tokens" / token_uuid, uid, gid), FilePartitionLocks(home)
 
     def watch(self, name: str, token_uuid: str, touched: Callable[[str], None]) -> None:
@@ -91,9 +91,9 @@ class Machine(Host):
     def conflicts(self) -> int:
         return sum(len(files) for _, _, files in os.walk(self._config.state / "conflicts"))
 
-
-def _owner(name: str) -> tuple[int, int]:
-    if name == SYSTEM:
-        return 0, 0
-    entry = pwd.getpwnam(user(name))
-    return entry.pw_uid, entry.pw_gid
+    def owner(self, name: str) -> tuple[int, int]:
+        """Who owns the partition's files: its own system user (made by `provision`)."""
+        if name == SYSTEM:
+            return 0, 0
+        entry = pwd.getpwnam(user(name))
+        return entry.pw_uid, entry.pw_gid

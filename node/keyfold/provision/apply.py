@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from keyfold.custody.create import write_softhsm2_conf
+from keyfold.custody.conf import write_softhsm2_conf
 from keyfold.errors import KeyfoldError
 from keyfold.partition.policy import SYSTEM
 from keyfold.provision import plan

@@ -1,0 +1,178 @@
+"""Whole agents in one process over a real etcd, real SoftHSM files and real inotify; only systemd and users are left out."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from keyfold.agent.client import AgentClient
+from keyfold.agent.machine import Machine
+from keyfold.agent.main import operations
+from keyfold.agent.server import AgentServer
+from keyfold.agent.service import Service
+from keyfold.clock import SystemClock
+from keyfold.config import Config, Package
+from keyfold.custody.conf import write_softhsm2_conf
+from keyfold.replication.base import Base
+from keyfold.store import StoreConfig, open_store
+
+ROOT = bytes(range(32))
+SYSTEM_PIN = "5" * 64
+PIN, SO_PIN = "user-pin-1", "so-pin-12"
+PACKAGES = {"ECO": Package("ECO", 10 * 1024 * 1024, "always"), "SBX": Package("SBX", 10 * 1024 * 1024, "never")}
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 20.0, what: str = "condition") -> Any:
+    """Poll until it is true; AssertionError names what did not come."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.005)
+    raise AssertionError(f"{what} did not come within {seconds:g} s")
+
+
+class Etcd:
+    """One member on loopback."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        client, peer = (_free_port() for _ in range(2))
+        self.url = f"http://127.0.0.1:{client}"
+        self._peer = f"http://127.0.0.1:{peer}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            ["etcd", "--name=keyfold", f"--data-dir={self._directory}", "--log-level=error", "--unsafe-no-fsync"]
+            + [f"--{kind}-client-urls={self.url}" for kind in ("listen", "advertise")]
+            + [f"--listen-peer-urls={self._peer}", f"--initial-advertise-peer-urls={self._peer}"]
+            + [f"--initial-cluster=keyfold={self._peer}"],
+            stderr=subprocess.DEVNULL,
+        )
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+class LocalMachine(Machine):
+    """Everything belongs to the user who runs the tests."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._root = config
+
+    def provision(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        for row in rows:
+            home = self._root.partition_directory(str(row["name"]))
+            (home / "tokens").mkdir(parents=True, exist_ok=True)
+            write_softhsm2_conf(home)
+
+    def owner(self, name: str) -> tuple[int, int]:
+        return os.getuid(), os.getgid()
+
+
+class LiveNode:
+    """`kill` ends the agent without any clean-up of what it had done; `start` brings a new one up on the same disk."""
+
+    def __init__(self, name: str, url: str, cluster_uuid: str, directory: Path) -> None:
+        self.config = Config(
+            cluster_uuid=cluster_uuid,
+            cluster_name="test",
+            node=name,
+            site=f"dc-{name}",
+            site_role="primary",
+            etcd=StoreConfig((url,)),
+            store=None,
+            packages=PACKAGES,
+            state=directory / name,
+            run=directory / name / "run",
+        )
+        (self.config.state / "agent").mkdir(parents=True)
+        self.client = AgentClient(self.config.agent_socket)
+        self.start()
+
+    def start(self) -> None:
+        base = Base(self.config.state / "agent" / "base.sqlite")
+        store = open_store(self.config.etcd)
+        self.service = Service(self.config, store, LocalMachine(self.config), base, SystemClock())
+        self._server = AgentServer(self.config.agent_socket, operations(self.service))
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        self.service.start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self.service.stop()
+
+    def home(self, partition: str) -> Path:
+        return self.config.partition_directory(partition)
+
+    def environment(self, partition: str) -> dict[str, str]:
+        """For a process that uses the partition through keyfold-pkcs11.so on this node."""
+        return {
+            **os.environ,
+            "SOFTHSM2_CONF": str(self.home(partition) / "softhsm2.conf"),
+            "KEYFOLD_AGENT_SOCKET": str(self.config.agent_socket),
+            "KEYFOLD_PARTITION": partition,
+        }
+
+    def has(self, partition: str, revision: int) -> bool:
+        return partition in self.service.registry.replicas and self.service.applied_revision >= revision
+
+
+class LiveCluster:
+    def __init__(self, directory: Path, names: Sequence[str] = ("hsm1", "hsm2", "hsm3")) -> None:
+        self.uuid = str(uuid.uuid4())
+        self._credentials = directory / "credentials"
+        self._credentials.mkdir()
+        (self._credentials / "system.pin").write_text(SYSTEM_PIN)
+        self._before = os.environ.get("CREDENTIALS_DIRECTORY")
+        os.environ["CREDENTIALS_DIRECTORY"] = str(self._credentials)
+        self.etcd = Etcd(directory / "etcd")
+        self.nodes = [LiveNode(name, self.etcd.url, self.uuid, directory) for name in names]
+        self.nodes[0].client.call("cluster_init", name="test", uuid=self.uuid, root=ROOT.hex())
+        for node in self.nodes:
+            wait_for(lambda node=node: not node.service.problem, what=f"{node.config.node} level")
+
+    def add_partition(self, name: str, **policy: bool | int) -> None:
+        declared = {
+            "name": name,
+            "package": "ECO",
+            "policy": policy,
+            "initial_pin": PIN,
+            "initial_so_pin": SO_PIN,
+        }
+        reply = self.nodes[0].client.call("partition_apply", partitions=[declared], check=False)
+        self.wait(name, reply["revision"])
+
+    def wait(self, partition: str, revision: int) -> None:
+        """Until every node has applied the revision."""
+        for node in self.nodes:
+            wait_for(lambda node=node: node.has(partition, revision), what=f"{node.config.node} at revision {revision}")
+
+    def stop(self) -> None:
+        for node in self.nodes:
+            node.stop()
+        self.etcd.stop()
+        if self._before is None:
+            del os.environ["CREDENTIALS_DIRECTORY"]
+        else:
+            os.environ["CREDENTIALS_DIRECTORY"] = self._before
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
