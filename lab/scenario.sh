@@ -4,6 +4,8 @@
 set -euo pipefail
 # shellcheck source=lab/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=lab/summary.sh
+. lab/summary.sh
 
 name=${1:?usage: lab/scenario.sh NAME [COMMAND…]}
 shift
@@ -18,12 +20,14 @@ if [[ $name != default ]]; then export ANSIBLE_STRATEGY=${ANSIBLE_STRATEGY:-mito
 export ANSIBLE_DEPRECATION_WARNINGS=false NO_COLOR=1 ANSIBLE_NOCOLOR=1
 mkdir -p "$MOLECULE_EPHEMERAL_DIRECTORY" "$log_dir"
 
+# The roles install the package: it has to be the one of these sources.
+lab/deb.sh
+
 output=$log_dir/molecule-$name.out
 action=${1:-test}
 [[ $# == 0 ]] || shift
 # A step that hangs must fail, not use up the time of the whole run.
 timeout --foreground 1500 molecule "$action" --no-command-borders --scenario-name "$name" "$@" 2>&1 | tee "$output"
-if grep -qiE 'no tests found|missing playbook' "$output"; then
-  die "Molecule skipped a step of '$name': $(grep -iEm1 'no tests found|missing playbook' "$output")" \
-    "the scenario did not test what it says" "correct molecule/$name/molecule.yml"
+if skipped=$(molecule_skipped "$output"); then
+  die "Molecule skipped a step of '$name': $skipped" "the scenario did not test what it says" "correct molecule/$name/molecule.yml"
 fi

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # lab/test.sh check|all: runs the steps, keeps each one's output in .keyfold/logs, ends in one summary.
-# Its last line counts single tests where a step reports them (pytest), and the step itself otherwise.
 set -euo pipefail
 # shellcheck source=lab/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=lab/steps.sh
 . lab/steps.sh
+# shellcheck source=lab/summary.sh
+. lab/summary.sh
 
 results=$state_dir/results
 export PATH=$lab_root/.venv/bin:$PATH NO_COLOR=1
@@ -36,30 +37,6 @@ at_once() {
     step "${words[@]}" &
   done
   wait
-}
-
-# Sum of "N passed" (failed, errors, skipped) over the closing lines of pytest in one log.
-pytest_counts() {
-  sed -nE 's/\x1b\[[0-9;]*m//g; /^=+ .* in [0-9.]+s.*=+$/p' "$1" |
-    awk '{ for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p += $(i-1); if ($i ~ /^(failed|error)/) f += $(i-1); if ($i ~ /^skipped/) s += $(i-1) } }
-         END { print p + 0, f + 0, s + 0 }'
-}
-
-summary() {
-  local file name rc seconds passed=0 failed=0 skipped=0 p f s
-  printf '\n%-30s %8s %8s %8s %8s\n' step seconds passed failed skipped
-  for file in "$results"/*; do
-    read -r name rc seconds <"$file"
-    read -r p f s < <(pytest_counts "$log_dir/$name.log")
-    # A step that is not pytest counts as one test; one that failed counts so even if every test in it passed.
-    if ((rc == 0 && p + s == 0)); then p=1; fi
-    if ((rc != 0 && f == 0)); then f=1; fi
-    printf '%-30s %8s %8s %8s %8s\n' "$name" "$seconds" "$p" "$f" "$s"
-    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
-  done
-  printf '\ntook %s s; logs are in %s\n' "$SECONDS" "${log_dir#"$lab_root"/}"
-  printf '%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
-  ((failed == 0 && passed > 0))
 }
 
 check() {
