@@ -1,0 +1,159 @@
+"""What backup and restore ask of the agent, with types (docs/interfaces.md §3)."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from keyfold.backup import manifest, recipient
+from keyfold.backup.archive import ArchivedObject
+from keyfold.errors import KeyfoldError
+
+# What the partition's declaration is; the rest of a partition_list row are figures of the moment.
+_DECLARED = ("name", "uuid", "token_uuid", "package", "policy", "backup", "created")
+
+
+class Agent(Protocol):
+    """AgentClient, or its double."""
+
+    def call(self, op: str, **params: Any) -> dict[str, Any]: ...
+
+    def stream(self, op: str, **params: Any) -> Iterator[dict[str, Any]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterIdentity:
+    """`backup_recipient`: for age; `signing_public_key`: 32 bytes."""
+
+    uuid: str
+    backup_recipient: str
+    backup_key_fingerprint: str
+    signing_public_key: bytes
+    signing_key_fingerprint: str
+
+    @property
+    def backup_identity(self) -> str:
+        """What age needs to find the private key; no secret."""
+        return recipient.encode_identity(recipient.tag(recipient.decode_recipient(self.backup_recipient)))
+
+    @property
+    def signer(self) -> manifest.Cluster:
+        return manifest.Cluster(self.uuid, self.signing_public_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """`row`: the declaration as etcd has it, without figures; `live_bytes`: of its object files."""
+
+    name: str
+    uuid: str
+    token_uuid: str
+    package: str
+    backup: bool
+    objects: int
+    live_bytes: int
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveObject:
+    """`digest`: its identity without SoftHSM's generation counter; `revision`: of its last change."""
+
+    file: str
+    digest: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotObject:
+    partition: str
+    object: ArchivedObject
+
+
+class ClusterState:
+    """Typed calls; every error is the agent's KeyfoldError."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def identity(self) -> ClusterIdentity:
+        row = self._agent.call("cluster_info")["cluster"]
+        return ClusterIdentity(
+            row["uuid"],
+            row["backup_recipient"],
+            row["backup_key_fingerprint"],
+            bytes.fromhex(row["signing_public_key"]),
+            row["signing_key_fingerprint"],
+        )
+
+    def partitions(self) -> list[Partition]:
+        return [_partition(row) for row in self._agent.call("partition_list")["partitions"]]
+
+    def snapshot(self, names: Sequence[str]) -> tuple[int, list[Partition], Iterator[SnapshotObject]]:
+        """(revision, the partitions as they were then, their objects in order of partition and file)."""
+        replies = self._agent.stream("snapshot", partitions=list(names))
+        head = next(replies)
+        return head["revision"], [_partition(row) for row in head["partitions"]], _whole(replies)
+
+    def local_digests(self, partition: str) -> dict[str, str]:
+        digests: dict[str, str] = self._agent.call("local_digests", partition=partition)["digests"]
+        return digests
+
+    def objects(self, partition: str, *, invalidated: bool = False) -> dict[str, LiveObject]:
+        rows = self._agent.call("object_list", partition=partition, invalidated=invalidated)["objects"]
+        return {row["file"]: LiveObject(row["file"], row["digest"], row["revision"]) for row in rows}
+
+    def restore(
+        self, partition: str, ticket: str, objects: Sequence[ArchivedObject], create: Mapping[str, Any] | None
+    ) -> int:
+        """Bring objects back; the revision that has them. `create`: the row of a partition that is gone."""
+        sent = [
+            {"file": item.file, "meta": dict(item.meta), "data": base64.b64encode(item.data).decode()}
+            for item in objects
+        ]
+        extra = {} if create is None else {"partition_row": dict(create)}
+        reply = self._agent.call(
+            "restore", partition=partition, ticket=ticket, create=create is not None, objects=sent, **extra
+        )
+        return int(reply["revision"])
+
+    def records(self, kind: str) -> dict[str, dict[str, Any]]:
+        records: dict[str, dict[str, Any]] = self._agent.call("record_list", kind=kind)["records"]
+        return records
+
+    def put_record(self, kind: str, record: str, value: Mapping[str, Any]) -> None:
+        self._agent.call("record_put", kind=kind, id=record, value=dict(value))
+
+
+def _whole(replies: Iterator[dict[str, Any]]) -> Iterator[SnapshotObject]:
+    """The objects of a snapshot; KeyfoldError `agent_down` if the stream ends before its end was announced."""
+    count = 0
+    for reply in replies:
+        if reply.get("end"):
+            if reply["objects"] == count:
+                return
+            break
+        count += 1
+        data = base64.b64decode(reply["data"], validate=True)
+        yield SnapshotObject(reply["partition"], ArchivedObject(reply["file"], reply["meta"], data))
+    raise KeyfoldError(
+        "agent_down",
+        f"the agent's snapshot ended after {count} objects, before its end",
+        not_done="no backup set was published",
+        next_step="systemctl status keyfold-agent; then run: keyfold backup run",
+    )
+
+
+def _partition(row: Mapping[str, Any]) -> Partition:
+    return Partition(
+        name=row["name"],
+        uuid=row["uuid"],
+        token_uuid=row["token_uuid"],
+        package=row["package"],
+        backup=row["backup"],
+        objects=row["objects"],
+        live_bytes=row["live_bytes"],
+        row={key: row[key] for key in _DECLARED},
+    )

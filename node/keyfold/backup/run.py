@@ -1,0 +1,189 @@
+"""Make a backup set: snapshot → archives → store → signed manifest. Published last, or not at all (design §6)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from keyfold.backup import manifest, sets
+from keyfold.backup.age import Encryption
+from keyfold.backup.archive import FORMAT, ArchiveWriter, Label
+from keyfold.backup.cluster import ClusterIdentity, ClusterState, Partition, SnapshotObject
+from keyfold.backup.manifest import ArchiveEntry, Difference, Manifest
+from keyfold.backup.plan import PublishedSet, differences, eligible, next_in_chain
+from keyfold.backup.progress import Progress
+from keyfold.backup.spool import backup_run
+from keyfold.backup.upload import publish_manifest, upload_archive
+from keyfold.clock import Clock, stamp
+from keyfold.config import Config
+from keyfold.custody.keys import SystemKeys
+from keyfold.remote import Remote
+from keyfold.token.object_file import identity
+
+
+@dataclass(frozen=True, slots=True)
+class BackupPlan:
+    """What a run would make: the set's number, the hash of the manifest before it, and the partitions."""
+
+    sequence: int
+    previous_sha256: str
+    partitions: tuple[Partition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """An archive in the spool. `digests`: identity of each object file in it."""
+
+    partition: Partition
+    file: Path
+    size: int
+    sha256: str
+    digests: Mapping[str, str]
+
+
+class Backup:
+    """`open_keys` opens the system partition, for the signature only; archives need just the public recipient."""
+
+    def __init__(
+        self,
+        cluster: ClusterState,
+        remote: Remote,
+        open_keys: Callable[[], SystemKeys],
+        config: Config,
+        clock: Clock,
+    ) -> None:
+        self._cluster = cluster
+        self._remote = remote
+        self._open_keys = open_keys
+        self._config = config
+        self._clock = clock
+
+    def plan(self, asked: Sequence[str] = ()) -> BackupPlan:
+        """Read the cluster and the store; change nothing."""
+        identity_ = self._cluster.identity()
+        records = self._cluster.records(sets.RECORD_KIND)
+        stored = sets.read_all(self._remote, identity_.signer, records)
+        sequence, previous = next_in_chain(
+            (PublishedSet(int(row["sequence"]), str(row["manifest_sha256"])) for row in records.values()),
+            (PublishedSet(one.sequence, one.manifest_sha256) for one in stored if one.manifest is not None),
+        )
+        partitions = eligible(self._cluster.partitions(), self._config.packages, asked)
+        return BackupPlan(sequence, previous, tuple(partitions))
+
+    def run(self, asked: Sequence[str] = ()) -> Manifest | None:
+        """Make one set of the partitions asked for (none: all that are entitled); None if there are none.
+
+        The plan is made under the node's lock. Whatever fails before the manifest is in the store leaves no set.
+        """
+        with backup_run(self._config.state / "spool") as spool:
+            plan = self.plan(asked)
+            if not plan.partitions:
+                return None
+            return self._publish(plan, spool)
+
+    def _publish(self, plan: BackupPlan, spool: Path) -> Manifest:
+        now = self._clock.utc()
+        set_id = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        cluster = self._cluster.identity()
+        revision, sealed = self._seal(plan, set_id, cluster, spool)
+        differing = [difference for one in sealed for difference in self._differences(one, revision)]
+        place = self._make_place(cluster.uuid, set_id)
+        made = Manifest(
+            format=manifest.FORMAT,
+            cluster_uuid=cluster.uuid,
+            backup_key_fingerprint=cluster.backup_key_fingerprint,
+            signing_key_fingerprint=cluster.signing_key_fingerprint,
+            set_id=set_id,
+            sequence=plan.sequence,
+            previous_sha256=plan.previous_sha256,
+            created=stamp(now),
+            retention_class=manifest.DAILY,
+            revision=revision,
+            node=self._config.node,
+            partitions=tuple(self._upload(place, sealed)),
+            differences=tuple(differing),
+        )
+        with self._open_keys() as keys:
+            document = manifest.signed(made, keys.sign)
+        manifest.verify(document, cluster.signer)
+        file = spool / manifest.NAME
+        file.write_bytes(document)
+        publish_manifest(self._remote, place, file, manifest.sha256(document), self._clock)
+        self._cluster.put_record(sets.RECORD_KIND, set_id, _record(made, document))
+        return made
+
+    def _make_place(self, cluster_uuid: str, set_id: str) -> str:
+        self._remote.make_collection(cluster_uuid)
+        place = sets.collection(cluster_uuid, set_id)
+        self._remote.make_collection(place)
+        return place
+
+    def _seal(self, plan: BackupPlan, set_id: str, cluster: ClusterIdentity, spool: Path) -> tuple[int, list[_Sealed]]:
+        """Everything is in the spool before anything is uploaded: the agent's snapshot is not held open meanwhile."""
+        names = [partition.name for partition in plan.partitions]
+        revision, rows, objects = self._cluster.snapshot(names)
+        partitions = {partition.name: partition for partition in rows}
+        sealed = []
+        with Progress("sealing", sum(row.objects for row in rows)) as bar:
+            for name, group in groupby(objects, key=lambda item: item.partition):
+                label = Label(FORMAT, cluster.uuid, set_id, name, partitions[name].uuid)
+                counted = _counted(group, bar)
+                sealed.append(
+                    _archive(partitions[name], label, counted, cluster.backup_recipient, spool / f"{name}.age")
+                )
+        return revision, sealed
+
+    def _upload(self, place: str, sealed: Sequence[_Sealed]) -> Iterator[ArchiveEntry]:
+        with Progress("uploading", sum(one.size for one in sealed)) as bar:
+            for one in sealed:
+                name = upload_archive(
+                    self._remote, place, one.partition.name, one.file, one.sha256, self._clock, bar.advance
+                )
+                one.file.unlink()
+                yield ArchiveEntry(one.partition.name, one.partition.uuid, name, len(one.digests), one.size, one.sha256)
+
+    def _differences(self, sealed: _Sealed, revision: int) -> list[Difference]:
+        name = sealed.partition.name
+        local = self._cluster.local_digests(name)
+        if local == sealed.digests:
+            return []
+        return differences(name, sealed.digests, local, self._cluster.objects(name), revision)
+
+
+def _counted(objects: Iterator[SnapshotObject], bar: Progress) -> Iterator[SnapshotObject]:
+    for item in objects:
+        yield item
+        bar.advance(1)
+
+
+def _archive(
+    partition: Partition, label: Label, objects: Iterator[SnapshotObject], recipient: str, target: Path
+) -> _Sealed:
+    digests = {}
+    with Encryption(recipient, target) as encryption:
+        writer = ArchiveWriter(encryption, label, partition.row)
+        for item in objects:
+            writer.add(item.object)
+            digests[item.object.file] = identity(item.object.data)
+        writer.close()
+    return _Sealed(partition, target, encryption.size, encryption.sha256, digests)
+
+
+def _record(made: Manifest, document: bytes) -> dict[str, Any]:
+    """What etcd remembers of a set: enough to notice a store that lost, changed or replayed it."""
+    return {
+        "set_id": made.set_id,
+        "sequence": made.sequence,
+        "manifest_sha256": manifest.sha256(document),
+        "created": made.created,
+        "node": made.node,
+        "revision": made.revision,
+        "partitions": [entry.name for entry in made.partitions],
+        "differences": [asdict(difference) for difference in made.differences],
+        "verified": True,
+    }
