@@ -5,20 +5,36 @@
 #include "lock.h"
 #include "report.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 static const char look_at_agent[] = "systemctl status keyfold-agent";
 static const char look_at_cluster[] = "keyfold status";
-static const char nothing_changed[] = "anything; no object was changed";
+static const char nothing_changed[] = "anything; nothing was changed";
+static const char removed_again[] = "the object is not stored; what was made is removed again";
+static const char put_back[] = "the change; the agent has put back what was committed before";
+static const char undecided[] = "the commit; the agent commits the change or puts it back once it can";
 
-static CK_RV begin_failed(const struct change *self, CK_RV rv, const char *subject, int error)
+static CK_RV no_lock(const struct change *self, const char *lock_name, int error)
 {
-    char what[256];
+    char what[128];
 
-    snprintf(what, sizeof what, "%s: %s", subject, strerrordesc_np(error));
+    if (error == ETIMEDOUT)
+        snprintf(what, sizeof what, "another change kept %s for %d s", lock_name, LOCK_WAIT_MS / 1000);
+    else
+        snprintf(what, sizeof what, "cannot use %s: %s", lock_name, strerrordesc_np(error));
     report(self->call, what, nothing_changed, look_at_agent);
-    return rv;
+    return CKR_FUNCTION_FAILED;
+}
+
+static CK_RV no_agent(const struct change *self, int error)
+{
+    char what[128];
+
+    snprintf(what, sizeof what, "cannot reach the agent: %s", strerrordesc_np(error));
+    report(self->call, what, nothing_changed, look_at_agent);
+    return CKR_DEVICE_ERROR;
 }
 
 CK_RV change_begin(struct change *self)
@@ -31,11 +47,11 @@ CK_RV change_begin(struct change *self)
         return CKR_CRYPTOKI_NOT_INITIALIZED;
     error = lock_take(&self->lock, config->partition_dir, lock_name);
     if (error != 0)
-        return begin_failed(self, CKR_FUNCTION_FAILED, lock_name, error);
+        return no_lock(self, lock_name, error);
     error = agent_connect(&self->agent, config->agent_socket);
     if (error != 0) {
         lock_release(&self->lock);
-        return begin_failed(self, CKR_DEVICE_ERROR, "cannot reach the agent", error);
+        return no_agent(self, error);
     }
     return CKR_OK;
 }
@@ -54,8 +70,9 @@ static CK_RV refusal(const char *code)
 }
 
 enum commit_outcome change_commit(struct change *self, const struct object_hints *objects, size_t count,
-                                  const char *not_done, CK_RV *rv)
+                                  CK_RV *rv)
 {
+    bool creates = self->kind == COMMIT_CREATE;
     char request[REQUEST_BYTES];
     char what[128];
     struct commit_reply reply;
@@ -69,13 +86,13 @@ enum commit_outcome change_commit(struct change *self, const struct object_hints
     case COMMIT_REFUSED:
         *rv = refusal(reply.code);
         snprintf(what, sizeof what, "the agent could not commit (%s)", reply.code);
-        report(self->call, what, not_done, look_at_cluster);
+        report(self->call, what, creates ? removed_again : put_back, look_at_cluster);
         break;
     case COMMIT_UNKNOWN:
         *rv = CKR_DEVICE_ERROR;
         snprintf(what, sizeof what, "no usable answer from the agent: %s",
                  error != 0 ? strerrordesc_np(error) : "not a reply");
-        report(self->call, what, not_done, look_at_agent);
+        report(self->call, what, creates ? removed_again : undecided, look_at_agent);
         break;
     }
     return reply.outcome;

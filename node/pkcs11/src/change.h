@@ -32,9 +32,12 @@ CK_RV change_begin(struct change *self);
 /* change_begin succeeded. */
 bool change_is_guarded(const struct change *self);
 
-/* Ask the agent to commit. `not_done` goes into the report if it does not. */
+/*
+ * Ask the agent to commit; sets *rv to what the call is to return: CKR_OK, CKR_DEVICE_MEMORY (refused for want
+ * of room) or CKR_DEVICE_ERROR. Reports every failure. Removing what was created is the caller's part.
+ */
 enum commit_outcome change_commit(struct change *self, const struct object_hints *objects, size_t count,
-                                  const char *not_done, CK_RV *rv);
+                                  CK_RV *rv);
 
 /* Let go of agent and lock; harmless after a change_begin that failed. */
 void change_end(struct change *self);

@@ -6,10 +6,6 @@
 
 #include <stddef.h>
 
-static const char objects_removed[] = "the new object is not stored and is removed again";
-static const char object_undecided[] = "the change is not committed; the agent puts back or keeps it once it can";
-static const char pin_undecided[] = "the new PIN is not committed; the agent puts back or keeps it once it can";
-
 /* --- calls that make objects ------------------------------------------------------------------------- */
 
 /* Through SoftHSM, so that the handles die in this process too, even when the agent has removed the files. */
@@ -39,7 +35,8 @@ static CK_RV commit_created(struct change *change, CK_SESSION_HANDLE session,
         if (tokenness == SESSION_OBJECT)
             continue;
         if (tokenness == UNKNOWN_OBJECT || !object_describe(session, *created[i], &hints[token_objects])) {
-            report(change->call, "the session was closed or logged out meanwhile", objects_removed, "try again");
+            report(change->call, "the session was closed or logged out meanwhile", "the object is not stored",
+                   "try again");
             return undo_created(session, created, count, CKR_FUNCTION_FAILED);
         }
         token_objects++;
@@ -49,7 +46,7 @@ static CK_RV commit_created(struct change *change, CK_SESSION_HANDLE session,
     if (!change_is_guarded(change))
         rv = change_begin(change);
     if (rv == CKR_OK)
-        change_commit(change, hints, token_objects, objects_removed, &rv);
+        change_commit(change, hints, token_objects, &rv);
     return rv == CKR_OK ? CKR_OK : undo_created(session, created, count, rv);
 }
 
@@ -179,7 +176,7 @@ static CK_RV set_attribute_value(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE obj
     if (rv == CKR_OK) {
         size_t described = object_describe(session, object, &hints) ? 1 : 0;
 
-        change_commit(&change, &hints, described, object_undecided, &rv);
+        change_commit(&change, &hints, described, &rv);
     }
     change_end(&change);
     return rv;
@@ -200,7 +197,7 @@ static CK_RV destroy_object(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object)
         rv = softhsm->C_DestroyObject(session, object);
     }
     if (rv == CKR_OK)
-        change_commit(&change, &hints, described, object_undecided, &rv);
+        change_commit(&change, &hints, described, &rv);
     change_end(&change);
     return rv;
 }
@@ -223,7 +220,7 @@ static CK_RV init_pin(CK_SESSION_HANDLE session, CK_UTF8CHAR_PTR pin, CK_ULONG l
     if (rv == CKR_OK)
         rv = softhsm->C_InitPIN(session, pin, length);
     if (rv == CKR_OK)
-        change_commit(&change, NULL, 0, pin_undecided, &rv);
+        change_commit(&change, NULL, 0, &rv);
     change_end(&change);
     return rv;
 }
@@ -240,7 +237,7 @@ static CK_RV set_pin(CK_SESSION_HANDLE session, CK_UTF8CHAR_PTR old_pin, CK_ULON
     if (rv == CKR_OK)
         rv = softhsm->C_SetPIN(session, old_pin, old_length, new_pin, new_length);
     if (rv == CKR_OK
-        && change_commit(&change, NULL, 0, pin_undecided, &rv) == COMMIT_UNKNOWN)
+        && change_commit(&change, NULL, 0, &rv) == COMMIT_UNKNOWN)
         /* Nobody has put the file back. The caller is told that the PIN did not change, so let it be true. */
         softhsm->C_SetPIN(session, new_pin, new_length, old_pin, old_length);
     change_end(&change);

@@ -1,0 +1,13 @@
+#ifndef UNRULY_H
+#define UNRULY_H
+
+#include <p11-kit/pkcs11.h>
+
+enum unruly_mode {
+    BEHAVES,
+    IGNORES_TEMPLATE, /* C_CreateObject makes a token object whatever the template says */
+    TELLS_NOTHING,    /* C_GetAttributeValue fails, as when another thread closed the session */
+    TELLS_ONLY_TOKEN, /* it answers CKA_TOKEN, but fails for what follows */
+};
+
+#endif
