@@ -15,7 +15,7 @@ from keyfold.store.etcd.faults import Verdict, fault
 from keyfold.store.etcd.transport import Answer, Endpoint, NoAnswer, NotSent
 
 _PAUSE_SECONDS = 0.1  # between rounds over all endpoints; an election takes 1 to 2 seconds
-_PROBE_SECONDS = 3.0
+PROBE_SECONDS = 3.0
 _PROBE = encode({"key": text64(b"\0"), "count_only": True})
 
 
@@ -45,7 +45,7 @@ class Calls:
     def alive(self, endpoint: Endpoint) -> bool:
         """Whether this endpoint, within 3 seconds, answers a read for which it needs its majority."""
         try:
-            answer = endpoint.post("/v3/kv/range", _PROBE, deadline=time.monotonic() + _PROBE_SECONDS)
+            answer = endpoint.post("/v3/kv/range", _PROBE, deadline=time.monotonic() + PROBE_SECONDS)
         except (NotSent, NoAnswer):
             return False
         return answer.status == 200

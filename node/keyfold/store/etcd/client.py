@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from keyfold.errors import KeyfoldError
 from keyfold.store.config import StoreConfig
@@ -49,6 +50,7 @@ class EtcdStore(Store):
     def __init__(self, config: StoreConfig) -> None:
         tls = _tls(config) if any(url.startswith("https:") for url in config.endpoints) else None
         self._calls = Calls([Endpoint(url, tls) for url in config.endpoints])
+        self._watches: WeakSet[EtcdWatch] = WeakSet()
 
     def get(self, key: str, *, serializable: bool = False, revision: int = 0) -> KeyValue | None:
         body = get_request(key, serializable=serializable, revision=revision)
@@ -85,13 +87,17 @@ class EtcdStore(Store):
     def watch(self, prefix: str, from_revision: int, *, progress: bool = True) -> Watch:
         if from_revision < 1:
             raise ValueError("a watch begins at a revision")
-        return EtcdWatch(self._calls, prefix, from_revision, progress=progress)
+        watch = EtcdWatch(self._calls, prefix, from_revision, progress=progress)
+        self._watches.add(watch)
+        return watch
 
     def members(self) -> tuple[MemberStatus, ...]:
         return members(self._calls.endpoints)
 
     def close(self) -> None:
         self._calls.close()
+        for watch in list(self._watches):
+            watch.close()
 
     def _ask(self, path: str, body: bytes, *, require_leader: bool = True) -> dict[str, Any]:
         return self._calls.repeatable(

@@ -31,9 +31,7 @@ def _member(endpoint: Endpoint) -> MemberStatus:
         return MemberStatus(endpoint.url, endpoint.url, False, False, 0, 0, str(error))
     own = status["header"]["member_id"]
     names = {member["ID"]: member.get("name", "") for member in listed.get("members", ())}
-    complaints = [*status.get("errors", ())]
-    if not number(status, "leader"):
-        complaints.append("it sees no leader")
+    complaints: list[str] = status.get("errors", [])
     return MemberStatus(
         name=names.get(own) or endpoint.url,
         endpoint=endpoint.url,
