@@ -66,10 +66,14 @@ class TokenDirectory(ABC):
     def bump(self) -> int:
         """Move the token's generation, so that running processes list the directory again; returns the new one.
 
-        Needed after objects appeared or vanished. One bump after a whole batch is enough. A process that is inside a
-        call that creates or destroys an object takes the moved counter for its own and overlooks the batch (measured
-        with 2.6.1): if `create.lock` or `update.lock` was held when the batch was applied, bump once more after it was
-        released. A changed object is noticed without any bump.
+        Needed after objects appeared or vanished; one bump after a whole batch is enough. A changed object is noticed
+        without any. Two traps of SoftHSM 2.6.1, both measured:
+
+        - A process that is inside a call that creates or destroys an object takes the moved counter for its own and
+          overlooks the batch. If `create.lock` or `update.lock` was held when the batch was applied, bump once more
+          after it was released.
+        - A process that destroyed an object itself overlooks a file of that name that comes back, unless it listed the
+          directory in between. So bump after a local destroy, too.
         """
 
     @abstractmethod

@@ -45,7 +45,7 @@ class MemoryDirectory(TokenDirectory):
             parse(data)
         return data
 
-    def write(self, name: str, data: bytes, *, durable: bool = True) -> None:  # noqa: ARG002 - no power cuts here
+    def write(self, name: str, data: bytes, *, durable: bool = True) -> None:
         parse(data)
         self._check_disk(f"{name} was not written")
         before = local_generation(self._files.get(name, b""))

@@ -35,6 +35,11 @@ CKF_SO_PIN_COUNT_LOW = 0x00100000
 # SoftHSM sets these at a failed login and clears them at the next good one, on whichever node that happened.
 LOGIN_FLAGS = CKF_USER_PIN_COUNT_LOW | CKF_SO_PIN_COUNT_LOW
 
+_KIND_BOOLEAN = 1
+_KIND_NUMBER = 2
+_KIND_BYTES = 3
+_KIND_MAP = 4
+_KIND_MECHANISMS = 5
 _WORD = struct.Struct(">Q")
 
 
@@ -130,26 +135,29 @@ class _Cursor:
     def word(self) -> int:
         return int(_WORD.unpack(self._take(_WORD.size))[0])
 
-    def attributes(self, end: int) -> Iterator[tuple[int, int, AttributeValue]]:
+    def attributes(self, end: int, *, nested: bool = False) -> Iterator[tuple[int, int, AttributeValue]]:
         """(offset of the value, type, value) up to the offset `end`."""
         while self._at < end:
             type_ = self.word()
             kind = self.word()
+            # SoftHSM puts no map inside a map; refusing it keeps a forged file from exhausting the stack.
+            if nested and kind == _KIND_MAP:
+                raise TornFile(f"a map inside a map before byte {self._at}")
             yield self._at, type_, self._value(kind)
         if self._at != end:
             raise TornFile(f"an attribute crosses the end of its map at byte {end}")
 
     def _value(self, kind: int) -> AttributeValue:
-        if kind == 1:
+        if kind == _KIND_BOOLEAN:
             return self._take(1) != b"\0"
-        if kind == 2:
+        if kind == _KIND_NUMBER:
             return self.word()
-        if kind == 3:
+        if kind == _KIND_BYTES:
             return self._take(self.word())
-        if kind == 4:
+        if kind == _KIND_MAP:
             end = self.word() + self._at
-            return {type_: value for _, type_, value in self.attributes(end)}
-        if kind == 5:
+            return {type_: value for _, type_, value in self.attributes(end, nested=True)}
+        if kind == _KIND_MECHANISMS:
             return frozenset(self.word() for _ in range(self.word()))
         raise TornFile(f"unknown kind of attribute {kind} before byte {self._at}")
 
