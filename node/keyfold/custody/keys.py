@@ -28,6 +28,12 @@ def checked_peer(point: bytes) -> ec.EllipticCurvePublicKey:
     )
 
 
+def check_message(message: bytes) -> None:
+    """ValueError for the one message that SoftHSM does not sign."""
+    if not message:
+        raise ValueError("an empty message is not signed")
+
+
 class SystemKeys(ABC):
     """Backup key pair (P-256), data key and manifest-signing key (Ed25519) of one cluster.
 
@@ -49,7 +55,7 @@ class SystemKeys(ABC):
 
     @abstractmethod
     def sign(self, message: bytes) -> bytes:
-        """64 bytes: Ed25519 signature (RFC 8032) of the manifest-signing key."""
+        """64 bytes: Ed25519 signature (RFC 8032) of the manifest-signing key; ValueError for an empty message."""
 
     @abstractmethod
     def signing_public_key(self) -> bytes:

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from keyfold.custody.derive import data_key_message, derive
-from keyfold.custody.keys import SystemKeys, checked_peer
+from keyfold.custody.keys import SystemKeys, check_message, checked_peer
 
 
 class MemorySystemKeys(SystemKeys):
@@ -33,6 +33,7 @@ class MemorySystemKeys(SystemKeys):
         return self._backup.exchange(ec.ECDH(), checked_peer(peer_point))
 
     def sign(self, message: bytes) -> bytes:
+        check_message(message)
         return self._manifest.sign(message)
 
     def signing_public_key(self) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 import PyKCS11
 
 from keyfold.custody.derive import data_key_message
-from keyfold.custody.keys import SystemKeys, checked_peer
+from keyfold.custody.keys import SystemKeys, check_message, checked_peer
 from keyfold.custody.objects import backup_label, data_label, der_octets, manifest_label
 from keyfold.custody.softhsm import open_token, pkcs11_errors, softhsm
 from keyfold.errors import KeyfoldError
@@ -56,6 +56,7 @@ class TokenSystemKeys(SystemKeys):
         return bytes(value)
 
     def sign(self, message: bytes) -> bytes:
+        check_message(message)
         key = self._find(PyKCS11.CKO_PRIVATE_KEY, manifest_label(self._epoch))
         return self._sign(key, PyKCS11.CKM_EDDSA, message)
 
