@@ -20,6 +20,7 @@ from keyfold.backup import ustar
 from keyfold.errors import KeyfoldError
 
 FORMAT = 1
+TOKEN_OBJECT = "token.object"  # noqa: S105 - a file, no secret
 MAX_JSON_BYTES = 1 << 20
 MAX_OBJECT_BYTES = 16 << 20
 

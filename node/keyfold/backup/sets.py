@@ -123,15 +123,7 @@ def choose(
     else:
         stored = next((one for one in sets if one.set_id == wanted), None)
     if stored is None:
-        known = ", ".join(one.set_id for one in sets) or "none"
-        raise KeyfoldError(
-            "not_found",
-            "the store has no backup set"
-            if wanted == LATEST
-            else f"there is no backup set {wanted} (there are: {known})",
-            not_done="nothing was restored",
-            next_step="keyfold backup list",
-        )
+        raise _absent(wanted, [one.set_id for one in sets])
     if stored.manifest is None:
         raise KeyfoldError(
             "refused",
@@ -142,15 +134,24 @@ def choose(
     return stored, stored.manifest
 
 
+def _absent(wanted: str, known: Sequence[str]) -> KeyfoldError:
+    what = "the store has no backup set"
+    if wanted != LATEST:
+        what = f"there is no backup set {wanted} (there are: {', '.join(known) or 'none'})"
+    return KeyfoldError("not_found", what, not_done="nothing was restored", next_step="keyfold backup list")
+
+
 def _refuse_rollback(
     newest: StoredSet | None, sets: Sequence[StoredSet], records: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    damaged = next((one for one in sets if one.manifest is None), None)
+    # The age of a damaged set is known only where the cluster recorded it.
+    damaged = next((one for one in sets if one.manifest is None and one.set_id not in records), None)
     recorded = max(records, key=lambda set_id: int(records[set_id]["sequence"]), default=None)
-    if damaged is not None:
-        what = f"backup set {damaged.set_id} is damaged, it may be the newest: {damaged.problem}"
-    elif recorded is not None and (newest is None or newest.sequence < int(records[recorded]["sequence"])):
-        what = f"the newest backup set, {recorded}, is not in the store any more"
+    if recorded is not None and (newest is None or newest.sequence < int(records[recorded]["sequence"])):
+        found = next((one.problem for one in sets if one.set_id == recorded), "it is not in the store any more")
+        what = f"the newest backup set, {recorded}, cannot be used: {found}"
+    elif damaged is not None:
+        what = f"backup set {damaged.set_id} is damaged, and may be the newest: {damaged.problem}"
     else:
         return
     raise KeyfoldError(

@@ -1,0 +1,122 @@
+"""`keyfold backup`: make a set now, list the sets, verify them without keys."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from keyfold.backup import sets
+from keyfold.backup.age_plugin import open_system_keys
+from keyfold.backup.cluster import ClusterState
+from keyfold.backup.manifest import ArchiveEntry, Manifest
+from keyfold.backup.run import Backup, BackupPlan
+from keyfold.backup.sets import StoredSet
+from keyfold.backup.verify import require_good, verify_sets
+from keyfold.commands.arguments import Subparsers, command, group, table
+from keyfold.commands.backup_store import reader, writer
+from keyfold.context import Context
+
+
+def register(subparsers: Subparsers) -> None:
+    actions = group(subparsers, "backup", "backup sets in the store")
+    run = command(actions, "run", _run, _render_run, "make a backup set now")
+    run.add_argument("--partition", metavar="NAME", action="append", default=[], help="only this one; repeatable")
+    run.add_argument("--dry-run", action="store_true", help="only say what would be backed up")
+    command(actions, "list", _list, _render_sets, "every set in the store, newest first")
+    verify = command(actions, "verify", _verify, _render_sets, "check signatures, chain and archives, without keys")
+    verify.add_argument("set", metavar="SET", nargs="?", help="only this set")
+
+
+def _run(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
+    with writer(context) as remote:
+        backup = Backup(ClusterState(context.agent), remote, open_system_keys, context.config, context.clock)
+        if args.dry_run:
+            return {"changed": False, "set": _planned(backup.plan(args.partition))}
+        made = backup.run(args.partition)
+        if made is None:
+            return {"changed": False, "set": _planned(BackupPlan(0, "", ()))}
+        return {"changed": True, "set": _published(made)}
+
+
+def _list(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
+    cluster = ClusterState(context.agent)
+    with reader(context) as remote:
+        found = sets.read_all(remote, cluster.identity().signer, cluster.records(sets.RECORD_KIND))
+    return {"sets": [_stored(one) for one in found]}
+
+
+def _verify(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
+    cluster = ClusterState(context.agent)
+    with reader(context) as remote:
+        checked = verify_sets(remote, cluster.identity().signer, cluster.records(sets.RECORD_KIND), args.set)
+    require_good(checked)
+    return {"changed": False, "sets": [_stored(one) for one in checked]}
+
+
+def _planned(plan: BackupPlan) -> dict[str, Any]:
+    return {
+        "sequence": plan.sequence,
+        "partitions": [
+            {"name": partition.name, "objects": partition.objects, "size_bytes": partition.live_bytes}
+            for partition in plan.partitions
+        ],
+        "verified": False,
+        "differences": [],
+    }
+
+
+def _published(made: Manifest) -> dict[str, Any]:
+    return {
+        "set_id": made.set_id,
+        "sequence": made.sequence,
+        "created": made.created,
+        "revision": made.revision,
+        "partitions": _entries(made.partitions),
+        "verified": True,
+        "differences": [asdict(difference) for difference in made.differences],
+    }
+
+
+def _stored(stored: StoredSet) -> dict[str, Any]:
+    made = stored.manifest
+    return {
+        "set_id": stored.set_id,
+        "sequence": None if made is None else made.sequence,
+        "created": None if made is None else made.created,
+        "partitions": [] if made is None else _entries(made.partitions),
+        "verified": not stored.problem,
+        "problem": stored.problem or None,
+    }
+
+
+def _entries(entries: Sequence[ArchiveEntry]) -> list[dict[str, Any]]:
+    shown = ("name", "objects", "size_bytes", "ciphertext_sha256")
+    return [{key: getattr(entry, key) for key in shown} for entry in entries]
+
+
+def _render_run(reply: Mapping[str, Any]) -> str:
+    made = reply["set"]
+    rows = [("partition", "objects", "bytes")]
+    rows += [(row["name"], str(row["objects"]), str(row["size_bytes"])) for row in made["partitions"]]
+    if not made["partitions"]:
+        return "no partition is entitled to a backup: nothing to do"
+    if not reply["changed"]:
+        return f"would make set number {made['sequence']}:\n{table(rows)}"
+    lines = [f"backup set {made['set_id']} (number {made['sequence']}) is in the store, read back and signed:"]
+    lines.append(table(rows))
+    lines += [f"WARNING: {row['partition']}/{row['file']} is {row['kind']} on this node" for row in made["differences"]]
+    return "\n".join(lines)
+
+
+def _render_sets(reply: Mapping[str, Any]) -> str:
+    rows = [("set", "number", "created", "partitions", "objects", "bytes", "state")]
+    for row in reply["sets"]:
+        parts = row["partitions"]
+        figures = (len(parts), sum(part["objects"] for part in parts), sum(part["size_bytes"] for part in parts))
+        state = "verified" if row["verified"] else row["problem"]
+        rows.append(
+            (row["set_id"], str(row["sequence"] or "?"), row["created"] or "?", *(str(one) for one in figures), state)
+        )
+    return table(rows) if reply["sets"] else "the store has no backup set"

@@ -1,0 +1,32 @@
+"""The store as this node's configuration names it, under one of its identities."""
+
+from __future__ import annotations
+
+from keyfold.config import StoreAccess
+from keyfold.context import Context
+from keyfold.errors import KeyfoldError
+from keyfold.remote import Remote
+from keyfold.remote.webdav import WebDavRemote
+
+
+def writer(context: Context) -> Remote:
+    """May create, never overwrite or delete."""
+    store = _store(context)
+    return WebDavRemote(store.url, store.ca, store.writer_cert, store.writer_key, context.clock)
+
+
+def reader(context: Context) -> Remote:
+    """May only read."""
+    store = _store(context)
+    return WebDavRemote(store.url, store.ca, store.reader_cert, store.reader_key, context.clock)
+
+
+def _store(context: Context) -> StoreAccess:
+    if context.config.store is None:
+        raise KeyfoldError(
+            "invalid",
+            f"the node {context.config.node} has no access to the store: it is not in the backup site",
+            not_done="nothing was backed up or restored",
+            next_step="run the command on a node of the backup site (keyfold status shows site roles)",
+        )
+    return context.config.store

@@ -1,0 +1,1 @@
+"""Bring back what a backup set holds: preview, apply through etcd, verify, record."""
