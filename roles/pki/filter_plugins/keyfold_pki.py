@@ -1,6 +1,6 @@
 # Copyright: the Keyfold authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Ansible filter: which certificates an inventory needs (docs/interfaces.md §1)."""
+"""Ansible filters: which certificates an inventory, and a subscriber's machine, needs (docs/interfaces.md §1)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ class FilterModule:
     """What Ansible loads."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"keyfold_pki_certificates": certificates}
+        return {
+            "keyfold_pki_certificates": certificates,
+            "keyfold_pki_partition_files": partition_files,
+        }
 
 
 def certificates(
@@ -28,6 +31,19 @@ def certificates(
     for host in hsm_hosts:
         rows.extend(_of_hsm(host))
     return [{**row, "days": days} for row in rows]
+
+
+def partition_files(partitions: Iterable[str]) -> list[dict[str, Any]]:
+    """Return what a subscriber's machine installs for these partitions, as pki_install_files takes it.
+
+    Each key belongs to the partition's user there, so that the applications, which share its group, cannot read it.
+    """
+    rows: list[dict[str, Any]] = [{"name": name, "mode": "0644", "sources": [name]} for name in ("ca.crt", "crl.pem")]
+    for name in partitions:
+        pair = f"issued/partition-{name}/current"
+        rows.append({"name": f"{name}.crt", "mode": "0644", "sources": [f"{pair}/tls.crt"]})
+        rows.append({"name": f"{name}.key", "mode": "0600", "owner": f"kf-{name}", "sources": [f"{pair}/tls.key"]})
+    return rows
 
 
 def _of_hsm(host: Host) -> Iterator[dict[str, Any]]:
