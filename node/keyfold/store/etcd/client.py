@@ -48,6 +48,13 @@ class EtcdStore(Store):
     """See `Store`. Connects on first use, so opening it never fails for want of a member."""
 
     def __init__(self, config: StoreConfig) -> None:
+        if not config.endpoints:
+            raise KeyfoldError(
+                "invalid",
+                "no etcd endpoint is configured",
+                not_done="etcd was not contacted",
+                next_step="set endpoints under [etcd] in /etc/keyfold/keyfold.toml",
+            )
         tls = _tls(config) if any(url.startswith("https:") for url in config.endpoints) else None
         self._calls = Calls([Endpoint(url, tls) for url in config.endpoints])
         self._watches: WeakSet[EtcdWatch] = WeakSet()

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import urlsplit
 
+from keyfold.errors import KeyfoldError
+
 CONNECT_SECONDS = 2.0
 _KEPT_CONNECTIONS = 16
 _READ_BYTES = 64 * 1024
@@ -46,7 +48,12 @@ class Endpoint:
     def __init__(self, url: str, tls: ssl.SSLContext | None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or parts.hostname is None:
-            raise ValueError(f"not an http(s) URL: {url}")
+            raise KeyfoldError(
+                "invalid",
+                f"not an http or https URL: {url}",
+                not_done="etcd was not contacted",
+                next_step="correct endpoints under [etcd] in /etc/keyfold/keyfold.toml",
+            )
         self.url = url
         self._host = parts.hostname
         self._port = parts.port or 2379
@@ -140,10 +147,11 @@ class Endpoint:
         try:
             response = connection.getresponse()
             parts: list[bytes] = []
-            while not response.isclosed():
+            while response.length != 0 and not response.isclosed():
                 if not _limit(stream, deadline):
                     raise NoAnswer("timed out while reading the answer")
-                parts.append(response.read(_READ_BYTES))
+                parts.append(response.read1(_READ_BYTES))
+            response.close()
         except ssl.SSLError as error:
             if _is_about_certificates(error):
                 _not_sent(error)  # under TLS 1.3 a server refuses our certificate only after we began to talk

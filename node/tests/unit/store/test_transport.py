@@ -1,0 +1,173 @@
+"""Whether a request can have been carried out, whatever the other side does to its answer."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from keyfold.errors import KeyfoldError
+from keyfold.store import StoreConfig, open_store
+from keyfold.store.etcd.transport import Answer, Endpoint, NoAnswer, NotSent
+
+OK = b"HTTP/1.1 200 OK\r\n"
+Talk = Callable[[socket.socket], None]
+
+
+def read_request(connection: socket.socket) -> None:
+    received = b""
+    while not received.endswith(b"{}"):
+        data = connection.recv(4096)
+        assert data, "the client hung up"
+        received += data
+
+
+def answering(*answers: bytes) -> Talk:
+    """Give these answers to one request each, then hang up."""
+
+    def talk(connection: socket.socket) -> None:
+        for answer in answers:
+            read_request(connection)
+            connection.sendall(answer)
+
+    return talk
+
+
+@contextmanager
+def serve(*talks: Talk) -> Iterator[Endpoint]:
+    """An endpoint whose server takes one connection after the other, each with its own talk."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def run() -> None:
+        for talk in talks:
+            connection, _ = listener.accept()
+            with connection:
+                talk(connection)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    endpoint = Endpoint(f"http://127.0.0.1:{listener.getsockname()[1]}", None)
+    try:
+        yield endpoint
+    finally:
+        endpoint.close()
+        thread.join(5)
+        listener.close()
+    assert not thread.is_alive()
+
+
+def post(endpoint: Endpoint, seconds: float = 5.0) -> Answer:
+    return endpoint.post("/v3/kv/txn", b"{}", deadline=time.monotonic() + seconds)
+
+
+def test_a_connection_is_kept_for_the_next_request() -> None:
+    with serve(answering(OK + b"Content-Length: 2\r\n\r\n{}", OK + b"Content-Length: 1\r\n\r\n1")) as endpoint:
+        assert post(endpoint) == Answer(200, b"{}")
+        assert post(endpoint) == Answer(200, b"1")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbad\r\n0\r\n\r\n",
+        b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbad",
+        b"HTTP/1.0 400 Bad Request\r\n\r\nbad",
+    ],
+    ids=["chunked", "with a length", "until the end"],
+)
+def test_a_connection_that_the_server_gives_up_is_not_kept(answer: bytes) -> None:
+    with serve(answering(answer), answering(OK + b"Content-Length: 2\r\n\r\n{}")) as endpoint:
+        assert post(endpoint) == Answer(400, b"bad")
+        assert post(endpoint) == Answer(200, b"{}")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 20",
+        b"not HTTP at all\r\n\r\n",
+        OK + b"Content-Length: 9\r\n\r\n{",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n9\r\n{",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+    ],
+    ids=["nothing", "cut header", "no HTTP", "cut body", "cut chunk", "no last chunk"],
+)
+def test_an_incomplete_answer_leaves_it_unknown(answer: bytes) -> None:
+    with serve(answering(answer)) as endpoint, pytest.raises(NoAnswer):
+        post(endpoint)
+
+
+def test_silence_leaves_it_unknown_at_the_deadline() -> None:
+    over = threading.Event()
+
+    def talk(connection: socket.socket) -> None:
+        read_request(connection)
+        over.wait(5)
+
+    with serve(talk) as endpoint:
+        begun = time.monotonic()
+        with pytest.raises(NoAnswer, match="timed out"):
+            post(endpoint, seconds=0.2)
+        assert time.monotonic() - begun < 0.4
+        over.set()
+
+
+def test_an_answer_that_trickles_does_not_outlast_the_deadline() -> None:
+    def talk(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(OK + b"Content-Length: 100000\r\n\r\n")
+        connection.settimeout(0.01)
+        hung_up = False
+        while not hung_up:
+            connection.sendall(b" ")
+            try:
+                hung_up = connection.recv(1) == b""
+            except TimeoutError:
+                continue
+            except ConnectionResetError:
+                hung_up = True
+
+    with serve(talk) as endpoint:
+        begun = time.monotonic()
+        with pytest.raises(NoAnswer, match="timed out"):
+            post(endpoint, seconds=0.2)
+        assert time.monotonic() - begun < 0.4
+
+
+def test_nobody_listening_is_surely_not_done() -> None:
+    with serve() as endpoint:
+        pass
+    with pytest.raises(NotSent, match="refused"):
+        post(endpoint)
+
+
+def test_no_time_left_is_surely_not_done() -> None:
+    with serve() as endpoint, pytest.raises(NotSent, match="no time left"):
+        post(endpoint, seconds=-1.0)
+
+
+def test_a_kept_connection_that_was_hung_up_is_replaced_before_sending() -> None:
+    answer = OK + b"Content-Length: 2\r\n\r\n{}"
+    with serve(answering(answer), answering(answer)) as endpoint:
+        post(endpoint)
+        # The server closes after its one answer; the poll must see it, however soon we ask again.
+        for connection in endpoint._idle:
+            connection.sock.settimeout(5)
+            assert connection.sock.recv(1, socket.MSG_PEEK) == b""
+        assert post(endpoint) == Answer(200, b"{}")
+
+
+@pytest.mark.parametrize("url", ["hsm1:2379", "ftp://hsm1:2379", "https://"])
+def test_what_is_no_url_is_refused(url: str) -> None:
+    with pytest.raises(KeyfoldError, match="URL"):
+        open_store(StoreConfig((url,)))
+
+
+def test_no_endpoints_at_all_are_refused() -> None:
+    with pytest.raises(KeyfoldError, match="no etcd endpoint"):
+        open_store(StoreConfig(()))
