@@ -162,7 +162,7 @@ def test_a_kept_connection_that_was_hung_up_is_replaced_before_sending() -> None
         assert post(endpoint) == Answer(200, b"{}")
 
 
-@pytest.mark.parametrize("url", ["hsm1:2379", "ftp://hsm1:2379", "https://"])
+@pytest.mark.parametrize("url", ["hsm1:2379", "ftp://hsm1:2379", "http://"])
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(KeyfoldError, match="URL"):
         open_store(StoreConfig((url,)))
