@@ -105,14 +105,18 @@ def _path(value: str | None) -> Path | None:
 
 
 def credential(name: str) -> str:
-    """A secret of this node: the unit's systemd credential, or the file it is loaded from (root only)."""
-    directory = Path(os.environ.get("CREDENTIALS_DIRECTORY", CREDENTIALS_PATH))
+    """A secret of this node: the unit's systemd credential, else the file it is loaded from (root only).
+
+    The file itself is for commands outside a unit, and for containers in which systemd cannot mount credentials.
+    """
+    places = (Path(os.environ.get("CREDENTIALS_DIRECTORY", CREDENTIALS_PATH)), CREDENTIALS_PATH)
     try:
-        return (directory / name).read_text(encoding="ascii").strip()
+        path = next((place / name for place in places if (place / name).exists()), CREDENTIALS_PATH / name)
+        return path.read_text(encoding="ascii").strip()
     except OSError as error:
         raise KeyfoldError(
             "not_found",
-            f"the credential {directory / name} cannot be read: {error.strerror}",
+            f"the credential {name} cannot be read from {CREDENTIALS_PATH}: {error.strerror}",
             not_done="the cluster's own keys were not opened",
             next_step="install it with: ansible-playbook playbooks/site.yml --limit this node",
         ) from error
