@@ -55,5 +55,6 @@ run_c() { in_build_image 'make -C node/pkcs11 --jobs=2 check asan'; }
 # shellcheck disable=SC2016 # expanded in the container
 run_node() {
   in_build_image 'dpkg --install .keyfold/dist/keyfold-node.deb >/dev/null
+    make --silent -C node/pkcs11
     python3 -m pytest -p no:cacheprovider -m container $(grep -rl --include="test_*.py" mark.container node/tests)'
 }

@@ -38,6 +38,11 @@ def test_counts_single_tests_of_pytest_and_other_steps_as_one(run: Path) -> None
     assert summarise(run) == (0, "22 passed, 0 failed, 3 skipped")
 
 
+def test_counts_the_c_tests(run: Path) -> None:
+    step(run, "c", 1, "ok 6 - about something\npkcs11: 411 passed, 1 failed; in: test_pkcs11_tool.sh\n")
+    assert summarise(run) == (1, "411 passed, 1 failed, 0 skipped")
+
+
 def test_a_failed_test_fails_the_run(run: Path) -> None:
     step(run, "unit", 1, "=== 2 failed, 12 passed, 1 error in 1.20s ===\n")
     assert summarise(run) == (1, "12 passed, 3 failed, 0 skipped")
