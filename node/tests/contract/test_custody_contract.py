@@ -183,8 +183,13 @@ class TestToken:
             read_data_key(token.partition, PIN, epoch=7)
         assert caught.value.code == "not_found"
 
-    def test_the_configuration_of_one_use_does_not_leak_into_the_next(self, token: SystemToken) -> None:
-        before = os.environ.get("SOFTHSM2_CONF")
+    @pytest.mark.parametrize("before", [None, "/etc/softhsm/softhsm2.conf"])
+    def test_the_configuration_of_one_use_does_not_leak_into_the_next(
+        self, token: SystemToken, monkeypatch: pytest.MonkeyPatch, before: str | None
+    ) -> None:
+        monkeypatch.delenv("SOFTHSM2_CONF", raising=False)
+        if before is not None:
+            monkeypatch.setenv("SOFTHSM2_CONF", before)
         for _ in range(2):
             with TokenSystemKeys(token.conf, "system", PIN) as keys:
                 assert len(keys.sign(b"x")) == 64

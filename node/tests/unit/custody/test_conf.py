@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,15 @@ def test_all_mechanisms_are_allowed_unless_listed(tmp_path: Path) -> None:
         "log.level = ERROR",
         "slots.removable = false",
     ]
+    assert conf.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_strict_umask_does_not_hide_the_file_from_the_partition(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        conf = write_softhsm2_conf(tmp_path)
+    finally:
+        os.umask(before)
     assert conf.stat().st_mode & 0o777 == 0o644
 
 

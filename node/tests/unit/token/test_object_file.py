@@ -63,7 +63,8 @@ def token_object(flags: int, pin: bytes = b"sealed") -> bytes:
     return file(octets(0x80005349, b"acme".ljust(32)), number(CKA_OS_TOKENFLAGS, flags), octets(0x8000534D, pin))
 
 
-WORDS = st.integers(0, 2**64 - 1)
+# Below the vendor-defined types: no made-up attribute is a token's flags by chance.
+WORDS = st.integers(0, 2**31 - 1)
 SIMPLE = st.one_of(
     st.builds(boolean, WORDS, st.booleans()), st.builds(number, WORDS, WORDS), st.builds(octets, WORDS, st.binary())
 )
@@ -137,7 +138,7 @@ def test_an_attribute_that_reaches_over_its_map_is_torn() -> None:
         parse(file(overlong, boolean(3, value=True)))
 
 
-@given(WORDS, st.lists(ATTRIBUTE, min_size=1))
+@given(st.integers(0, 2**64 - 1), st.lists(ATTRIBUTE, min_size=1))
 def test_the_generation_is_read_and_changes_nothing_else(generation: int, attributes: list[bytes]) -> None:
     data = file(*attributes)
     moved = with_generation(data, generation)
