@@ -1,0 +1,182 @@
+"""The agent as backup and restore see it (docs/interfaces.md §3), over dictionaries, without files or etcd."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from keyfold.backup.recipient import encode_recipient
+from keyfold.custody.memory_keys import MemorySystemKeys
+from keyfold.errors import KeyfoldError
+from keyfold.token.object_file import identity
+from tests.support.memory_cluster import object_file
+
+Meta = dict[str, Any]
+
+
+@dataclass
+class Stored:
+    meta: Meta
+    data: bytes
+    revision: int
+
+
+@dataclass
+class FakePartition:
+    row: dict[str, Any]
+    live: dict[str, Stored] = field(default_factory=dict)
+    invalidated: dict[str, Stored] = field(default_factory=dict)
+
+
+class FakeAgent:
+    """`writes` counts restores and records; `before` may do something at the start of an operation."""
+
+    def __init__(self, root: bytes, cluster_uuid: str) -> None:
+        self.cluster_uuid = cluster_uuid
+        self.keys = MemorySystemKeys(root, cluster_uuid)
+        self.partitions: dict[str, FakePartition] = {}
+        self.records: dict[str, dict[str, dict[str, Any]]] = {"backup_set": {}, "restore": {}}
+        self.local: dict[str, dict[str, str]] = {}
+        self.revision = 100
+        self.restored: list[str] = []
+        self.batches: list[int] = []
+        self.before: dict[str, Callable[[], object]] = {}
+        self.cut_snapshot_after: int | None = None
+
+    # --- what a test arranges ---------------------------------------------------------------------------------
+
+    def add_partition(self, name: str, package: str = "ECO", *, backup: bool = True) -> FakePartition:
+        row = {
+            "name": name,
+            "uuid": f"00000000-0000-4000-8000-{abs(hash(name)) % 10**12:012d}",
+            "token_uuid": f"token-of-{name}",
+            "package": package,
+            "policy": {"key_invalidation": True},
+            "backup": backup,
+            "created": "2026-11-23T00:00:00.000000Z",
+        }
+        self.partitions[name] = partition = FakePartition(row)
+        self.put(name, "token.object", object_file(b"PIN of " + name.encode(), object_class=0), {"class": None})
+        return partition
+
+    def put(self, name: str, file: str, data: bytes, meta: Meta) -> None:
+        self.revision += 1
+        full = {"class": 4, "key_type": None, "label": None, "id": None, "created": "2026-11-23T00:00:00Z", **meta}
+        self.partitions[name].live[file] = Stored(full, data, self.revision)
+
+    def add_key(self, name: str, number: int, label: str, object_class: int, *, key_id: str = "01") -> str:
+        """One key object; returns its file."""
+        file = f"{number:08x}-0000-4000-8000-{object_class:012x}.object"
+        data = object_file(f"{label} {number}".encode(), object_class=object_class)
+        meta = {"class": object_class, "key_type": 3, "label": label.encode().hex(), "id": key_id}
+        self.put(name, file, data, meta)
+        return file
+
+    def destroy(self, name: str, file: str) -> None:
+        """As through the API: it becomes invalidated."""
+        self.revision += 1
+        partition = self.partitions[name]
+        partition.invalidated[file] = partition.live.pop(file)
+
+    # --- the agent --------------------------------------------------------------------------------------------
+
+    def call(self, op: str, **params: Any) -> dict[str, Any]:
+        return next(self.stream(op, **params))
+
+    def stream(self, op: str, **params: Any) -> Iterator[dict[str, Any]]:
+        self.before.pop(op, lambda: None)()
+        reply = getattr(self, f"_{op}")(**params)
+        return reply if isinstance(reply, Iterator) else iter([{"ok": True, **reply}])
+
+    def _cluster_info(self) -> dict[str, Any]:
+        return {
+            "cluster": {
+                "uuid": self.cluster_uuid,
+                "name": "test",
+                "backup_recipient": encode_recipient(self.keys.backup_public_key()),
+                "backup_key_fingerprint": "SHA256:backup",
+                "signing_public_key": self.keys.signing_public_key().hex(),
+                "signing_key_fingerprint": "SHA256:signing",
+                "epoch": 1,
+                "created": "2026-11-23T00:00:00.000000Z",
+            }
+        }
+
+    def _partition_list(self) -> dict[str, Any]:
+        return {
+            "partitions": [
+                {
+                    **partition.row,
+                    "objects": len(partition.live),
+                    "live_bytes": sum(len(one.data) for one in partition.live.values()),
+                    "invalidated": len(partition.invalidated),
+                    "invalidated_bytes": 0,
+                }
+                for _, partition in sorted(self.partitions.items())
+            ]
+        }
+
+    def _snapshot(self, partitions: list[str]) -> Iterator[dict[str, Any]]:
+        rows = [row for row in self._partition_list()["partitions"] if row["name"] in partitions]
+        yield {"ok": True, "revision": self.revision, "partitions": rows}
+        count = 0
+        for name in sorted(partitions):
+            for file, stored in sorted(self.partitions[name].live.items()):
+                if count == self.cut_snapshot_after:
+                    return
+                count += 1
+                data = base64.b64encode(stored.data).decode()
+                yield {"ok": True, "partition": name, "file": file, "meta": stored.meta, "data": data}
+        yield {"ok": True, "end": True, "objects": count}
+
+    def _local_digests(self, partition: str) -> dict[str, Any]:
+        live = {file: identity(stored.data) for file, stored in self.partitions[partition].live.items()}
+        return {"digests": self.local.get(partition, live)}
+
+    def _object_list(self, partition: str, invalidated: bool = False) -> dict[str, Any]:
+        if partition not in self.partitions:
+            raise KeyfoldError("not_found", f"there is no partition {partition}", not_done="-", next_step="-")
+        found = self.partitions[partition]
+        return {
+            "objects": [
+                {
+                    "file": file,
+                    **stored.meta,
+                    "size": len(stored.data),
+                    "revision": stored.revision,
+                    "digest": identity(stored.data),
+                }
+                for file, stored in (found.invalidated if invalidated else found.live).items()
+            ]
+        }
+
+    def _restore(
+        self,
+        partition: str,
+        ticket: str,
+        create: bool,
+        objects: list[dict[str, Any]],
+        partition_row: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        if create:
+            assert partition_row is not None
+            assert partition not in self.partitions
+            assert objects[0]["file"] == "token.object"
+            self.partitions[partition] = FakePartition(partition_row)
+        found = self.partitions[partition]
+        self.batches.append(len(objects))
+        for sent in objects:
+            assert sent["file"] not in found.live, "merge never touches a live object"
+            self.put(partition, sent["file"], base64.b64decode(sent["data"]), sent["meta"])
+            found.invalidated.pop(sent["file"], None)
+            self.restored.append(sent["file"])
+        return {"revision": self.revision, "added": len(objects), "reactivated": 0}
+
+    def _record_put(self, kind: str, id: str, value: dict[str, Any]) -> dict[str, Any]:  # noqa: A002 - its name there
+        self.records[kind][id] = value
+        return {"revision": self.revision}
+
+    def _record_list(self, kind: str) -> dict[str, Any]:
+        return {"records": dict(self.records[kind])}
