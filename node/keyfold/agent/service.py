@@ -26,6 +26,8 @@ LEASE_SECONDS = 10
 _HEARTBEAT_SECONDS = 3.0
 _SETTLE_SECONDS = 0.05
 _IDLE_SECONDS = 5.0
+# Killing the agent at any moment is safe; this only lets a step under way finish.
+_STOP_SECONDS = 0.5
 _BACKSTOP_SECONDS = 600.0
 
 
@@ -62,7 +64,7 @@ class Service:
         self.follower.stop()
         self.store.close()
         for thread in self._threads:
-            thread.join(timeout=_IDLE_SECONDS)
+            thread.join(timeout=_STOP_SECONDS)
         self.base.close()
 
     @property
