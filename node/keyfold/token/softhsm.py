@@ -160,10 +160,9 @@ class SoftHsmDirectory(TokenDirectory):
             before = _read_all(descriptor)
             generation = local_generation(before)
             after = with_generation(data, _fresh_generation() if generation is None else _after(generation))
+            if len(after) > len(before):
+                _reserve(descriptor, len(before), len(after))
             try:
-                if len(after) > len(before):
-                    # The disk must be found full before the old content is touched.
-                    os.posix_fallocate(descriptor, 0, len(after))
                 _write_all(descriptor, after)
                 os.ftruncate(descriptor, len(after))
                 if durable:
@@ -272,6 +271,15 @@ def _unlink(directory: int, name: str) -> bool:
 def _read_all(descriptor: int) -> bytes:
     size = os.fstat(descriptor).st_size
     return os.pread(descriptor, size, 0)
+
+
+def _reserve(descriptor: int, before: int, after: int) -> None:
+    """Find the disk full before the old content is touched."""
+    try:
+        os.posix_fallocate(descriptor, 0, after)
+    except OSError:
+        os.ftruncate(descriptor, before)
+        raise
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -240,6 +240,22 @@ class TestFiles:
         files.write(NAME, an_object("mine"))
         assert {entry.name for entry in path.iterdir()} == {NAME, LOCK}
 
+    def test_a_full_disk_leaves_nothing_but_the_lock_of_a_new_object(self, files: SoftHsmDirectory, path: Path) -> None:
+        with files_limited_to(12), pytest.raises(KeyfoldError):
+            files.write(NAME, an_object("mine"))
+        assert [entry.name for entry in path.iterdir()] == [LOCK]
+
+    def test_a_full_disk_is_found_before_a_growing_object_is_touched(
+        self, files: SoftHsmDirectory, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        files.write(NAME, an_object("mine"))
+        before = (path / NAME).read_bytes()
+        with monkeypatch.context() as patch, files_limited_to(len(before)):
+            patch.setattr(os, "pwrite", lambda *_: pytest.fail("wrote"))
+            with pytest.raises(KeyfoldError):
+                files.write(NAME, an_object("mine and more"))
+        assert (path / NAME).read_bytes() == before
+
     def test_a_write_waits_for_whoever_holds_the_objects_lock(
         self, files: SoftHsmDirectory, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -152,6 +152,16 @@ def test_names_that_are_not_utf8_do_not_stop_the_queue(inotify: Inotify, acme: P
     assert Change("acme", "1.object") in inotify.drain()
 
 
+def test_a_removed_key_frees_the_kernels_watch(inotify: Inotify, acme: Path) -> None:
+    def watches() -> int:
+        return Path(f"/proc/self/fdinfo/{inotify.fileno()}").read_text(encoding="ascii").count("inotify wd:")
+
+    inotify.add(acme, "acme")
+    assert watches() == 1
+    inotify.remove("acme")
+    assert watches() == 0
+
+
 def test_lost_events_are_reported_as_overflow(inotify: Inotify, acme: Path) -> None:
     limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text(encoding="ascii"))
     inotify.add(acme, "acme")
