@@ -10,15 +10,20 @@
 #include <sys/stat.h>
 #include <time.h>
 
-/* flock has no deadline of its own, so it is asked again and again. The cap is a fraction of what a commit
- * takes, the start a fraction of what SoftHSM needs to write one object. */
-#define FIRST_PAUSE_NS 200000L
-#define LONGEST_PAUSE_NS 4000000L
+/*
+ * flock has no deadline of its own, so it is asked again and again: the longer somebody has waited, the more
+ * often. Otherwise an application that makes one key after another would take the lock again before a patient
+ * waiter next asked. A commit takes some 20 ms, so even the longest pause is a fraction of what is waited for.
+ */
+#define LONGEST_PAUSE_US 4000
+#define SHORTEST_PAUSE_US 500
 
-static void pause_for(long nanoseconds)
+static void pause_after_waiting(int64_t waited_ms)
 {
-    struct timespec pause = {.tv_sec = 0, .tv_nsec = nanoseconds};
+    int64_t pause_us = LONGEST_PAUSE_US - waited_ms * 35;
+    struct timespec pause = {0};
 
+    pause.tv_nsec = (pause_us > SHORTEST_PAUSE_US ? pause_us : SHORTEST_PAUSE_US) * 1000;
     nanosleep(&pause, NULL);
 }
 
@@ -40,7 +45,6 @@ int lock_take(struct private_fd *self, const char *directory, const char *name)
 {
     char path[PATH_MAX];
     int64_t deadline = deadline_in(LOCK_WAIT_MS);
-    long pause_ns = FIRST_PAUSE_NS;
     int length = snprintf(path, sizeof path, "%s/%s", directory, name);
     int error;
 
@@ -57,8 +61,7 @@ int lock_take(struct private_fd *self, const char *directory, const char *name)
             private_fd_close(self);
             return error;
         }
-        pause_for(pause_ns);
-        pause_ns = pause_ns * 2 < LONGEST_PAUSE_NS ? pause_ns * 2 : LONGEST_PAUSE_NS;
+        pause_after_waiting(LOCK_WAIT_MS - deadline_left(deadline));
     }
     return 0;
 }

@@ -15,8 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define THREADS 6
-#define KEYS_EACH 5
+#define THREADS 4
+#define KEYS_EACH 3
 
 static struct partition partition;
 static CK_FUNCTION_LIST_PTR module;

@@ -188,6 +188,10 @@ static void unusable_answers_undo_creations(void)
     fake_agent_reply(partition.agent, "\n");
     every_creation_is_undone("the agent sends an empty line", CKR_DEVICE_ERROR);
 
+    fake_agent_turn_away(partition.agent, true);
+    every_creation_is_undone("the agent has hung up before it is asked (no SIGPIPE)", CKR_DEVICE_ERROR);
+    fake_agent_turn_away(partition.agent, false);
+
     printf("# the agent does not answer\n");
     fake_agent_reply(partition.agent, REPLY_NEVER);
     begin = deadline_now();

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +29,7 @@ struct fake_agent {
 
     pthread_mutex_t mutex; /* guards what follows */
     const char *reply;
+    bool turns_away;
     fake_agent_hook *hook;
     void *context;
     size_t requests;
@@ -91,6 +91,7 @@ static bool serve(struct fake_agent *agent, struct client *client)
 static void admit(struct fake_agent *agent)
 {
     int fd = accept(agent->listener, NULL, NULL);
+    bool turned_away;
 
     if (fd < 0 || agent->open_clients == MOST_CLIENTS)
         abort();
@@ -101,7 +102,10 @@ static void admit(struct fake_agent *agent)
     agent->connections++;
     if (agent->open_clients > agent->most_at_once)
         agent->most_at_once = agent->open_clients;
+    turned_away = agent->turns_away;
     pthread_mutex_unlock(&agent->mutex);
+    if (turned_away)
+        drop(agent, agent->open_clients - 1);
 }
 
 static void *run(void *argument)
@@ -170,6 +174,13 @@ void fake_agent_reply(struct fake_agent *agent, const char *reply)
 {
     pthread_mutex_lock(&agent->mutex);
     agent->reply = reply;
+    pthread_mutex_unlock(&agent->mutex);
+}
+
+void fake_agent_turn_away(struct fake_agent *agent, bool turn_away)
+{
+    pthread_mutex_lock(&agent->mutex);
+    agent->turns_away = turn_away;
     pthread_mutex_unlock(&agent->mutex);
 }
 

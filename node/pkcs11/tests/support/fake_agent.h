@@ -2,6 +2,7 @@
 #ifndef FAKE_AGENT_H
 #define FAKE_AGENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct fake_agent;
@@ -19,6 +20,9 @@ void fake_agent_stop(struct fake_agent *agent);
 
 /* What to answer from now on; the string must live as long. At first REPLY_DONE. */
 void fake_agent_reply(struct fake_agent *agent, const char *reply);
+
+/* From now on, close each connection as soon as it is made. */
+void fake_agent_turn_away(struct fake_agent *agent, bool turn_away);
 
 /* Called in the agent's thread for each request before it is answered; NULL: nothing. */
 typedef void fake_agent_hook(const char *request, void *context);

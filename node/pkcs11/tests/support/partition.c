@@ -53,10 +53,12 @@ static void shell(const struct partition *partition, const char *command)
 
 static void make_directory(struct partition *partition)
 {
+    const char *parent = getenv("TMPDIR");
     char path[128];
     FILE *conf;
 
-    strcpy(partition->directory, "/tmp/keyfold-pkcs11-XXXXXX");
+    snprintf(partition->directory, sizeof partition->directory, "%s/keyfold-pkcs11-XXXXXX",
+             parent != NULL ? parent : "/tmp");
     need(mkdtemp(partition->directory) != NULL, "mkdtemp");
     snprintf(partition->tokens, sizeof partition->tokens, "%s/tokens", partition->directory);
     snprintf(partition->agent_socket, sizeof partition->agent_socket, "%s/agent.sock", partition->directory);
