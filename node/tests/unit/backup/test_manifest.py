@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from keyfold.backup import manifest
+from keyfold.backup.archive import canonical
+from keyfold.backup.manifest import ArchiveEntry, Cluster, Difference, Manifest
+from keyfold.custody.memory_keys import MemorySystemKeys
+from keyfold.errors import KeyfoldError
+
+UUID = "11111111-2222-4333-8444-555555555555"
+KEYS = MemorySystemKeys(bytes(range(32)), UUID)
+CLUSTER = Cluster(UUID, KEYS.signing_public_key())
+MADE = Manifest(
+    format=1,
+    cluster_uuid=UUID,
+    backup_key_fingerprint="SHA256:backup",
+    signing_key_fingerprint="SHA256:signing",
+    set_id="20261123T023000Z-00000000",
+    sequence=7,
+    previous_sha256="ab" * 32,
+    created="2026-11-23T02:30:00.000000Z",
+    retention_class="daily",
+    revision=1234,
+    node="hsm3",
+    partitions=(ArchiveEntry("acme", "uuid", "acme-00.age", 3, 4096, "cd" * 32),),
+    differences=(Difference("acme", "token.object", "changed"),),
+)
+DOCUMENT = manifest.signed(MADE, KEYS.sign)
+
+
+def refusal(document: bytes, cluster: Cluster = CLUSTER) -> str:
+    with pytest.raises(KeyfoldError) as caught:
+        manifest.verify(document, cluster)
+    assert caught.value.code == "refused"
+    return caught.value.what
+
+
+def resigned(raw: object) -> bytes:
+    body = canonical(raw)
+    seal = json.loads(DOCUMENT.split(b"\n")[1])
+    seal["ed25519"] = base64.b64encode(KEYS.sign(manifest.DOMAIN + body)).decode()
+    return body + b"\n" + canonical(seal) + b"\n"
+
+
+def test_what_was_signed_is_read_back() -> None:
+    assert manifest.verify(DOCUMENT, CLUSTER) == MADE
+
+
+def test_every_flipped_byte_is_refused() -> None:
+    for at in range(len(DOCUMENT)):
+        for bit in (1, 32, 128):
+            refusal(DOCUMENT[:at] + bytes([DOCUMENT[at] ^ bit]) + DOCUMENT[at + 1 :])
+
+
+def test_every_truncation_and_every_addition_is_refused() -> None:
+    for length in range(len(DOCUMENT)):
+        refusal(DOCUMENT[:length])
+    for more in (b"\n", b" ", b"x", DOCUMENT):
+        refusal(DOCUMENT + more)
+
+
+def test_an_unsigned_manifest_is_called_unsigned() -> None:
+    body = DOCUMENT.split(b"\n")[0]
+    assert "not signed" in refusal(body)
+    assert "not signed" in refusal(body + b"\n")
+
+
+def test_another_cluster_is_named() -> None:
+    other = "99999999-2222-4333-8444-555555555555"
+    assert f"another cluster: {UUID}" in refusal(DOCUMENT, Cluster(other, CLUSTER.signing_public_key))
+
+
+def test_another_clusters_key_is_refused() -> None:
+    stranger = MemorySystemKeys(bytes(32), UUID)
+    assert "signature" in refusal(manifest.signed(MADE, stranger.sign))
+
+
+def test_a_signature_over_the_bare_body_is_refused() -> None:
+    """The domain keeps signatures made for something else from counting here."""
+    document = manifest.signed(MADE, lambda message: KEYS.sign(message.removeprefix(manifest.DOMAIN)))
+    assert "signature" in refusal(document)
+
+
+def test_a_newer_format_says_what_to_do() -> None:
+    assert "install a newer" in refusal(manifest.signed(replace(MADE, format=2), KEYS.sign))
+
+
+RAW = json.loads(canonical(asdict(MADE)))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        RAW | {"extra": 1},
+        {key: value for key, value in RAW.items() if key != "sequence"},
+        RAW | {"sequence": "7"},
+        RAW | {"sequence": True},
+        RAW | {"partitions": {}},
+        RAW | {"partitions": [{**RAW["partitions"][0], "size_bytes": 1.5}]},
+        RAW | {"partitions": [{**RAW["partitions"][0], "extra": 1}]},
+        RAW | {"differences": [None]},
+        RAW | {"format": 0},
+        RAW | {"signing_key_fingerprint": "SHA256:other"},
+    ],
+)
+def test_even_signed_nonsense_is_refused(raw: object) -> None:
+    refusal(resigned(raw))
+
+
+def test_the_helper_signs_what_verify_accepts() -> None:
+    assert manifest.verify(resigned(RAW), CLUSTER) == MADE
