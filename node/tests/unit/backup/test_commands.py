@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from tests.support.backup_site import BackupSite, make_site
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BackupSite]:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BackupSite:
     site = make_site(tmp_path, monkeypatch)
     site.agent.add_partition("acme")
     site.agent.add_key("acme", 1, "signer", 3)
