@@ -82,7 +82,7 @@ def read_data_key(partition_dir: Path, pin: str, epoch: int = 1) -> bytes:
 def _staging(partition_dir: Path) -> Iterator[Path]:
     """A directory beside `tokens` to make the token in: what a crash leaves there is no token, and goes next time."""
     tokens = partition_dir / "tokens"
-    if tokens.is_dir() and any(tokens.iterdir()):
+    if tokens.is_dir() and any(entry.is_dir() for entry in tokens.iterdir()):
         raise KeyfoldError(
             "conflict",
             f"there is a token in {tokens} already",

@@ -34,7 +34,7 @@ def _init(conf: Path, request: Request) -> dict[str, str]:
     with softhsm(conf) as library, pkcs11_errors(conf):
         for slot in library.getSlotList(tokenPresent=True):
             if not library.getTokenInfo(slot).flags & PyKCS11.CKF_TOKEN_INITIALIZED:
-                # PKCS #11 v2.40, C_InitToken: padded with blanks to 32 bytes; PyKCS11 pads with NULs, which no URI matches.
+                # C_InitToken wants 32 bytes padded with blanks; PyKCS11 pads with NULs, which no PKCS#11 URI matches.
                 library.initToken(slot, request["so_pin"], request["label"].ljust(32))
         session = open_token(library, request["label"], request["so_pin"], role=PyKCS11.CKU_SO)
         session.initPin(request["pin"])

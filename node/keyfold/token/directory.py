@@ -69,9 +69,9 @@ class TokenDirectory(ABC):
         Needed after objects appeared or vanished; one bump after a whole batch is enough. A changed object is noticed
         without any. Two traps of SoftHSM 2.6.1, both measured:
 
-        - A process that is inside a call that creates or destroys an object takes the moved counter for its own and
-          overlooks the batch. If `create.lock` or `update.lock` was held when the batch was applied, bump once more
-          after it was released.
+        - A process that creates an object moves the counter on and takes the result for its own, without looking
+          whether somebody moved it before: it overlooks every batch since it last searched or used a key. So bump
+          after a local create, however long after the batch; one bump after a burst of them is enough.
         - A process that destroyed an object itself overlooks a file of that name that comes back, unless it listed the
           directory in between. So bump after a local destroy, too.
         """

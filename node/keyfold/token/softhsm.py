@@ -82,10 +82,11 @@ class SoftHsmDirectory(TokenDirectory):
         with self._disk_errors(f"{name} was not written"), self._opened() as directory:
             if directory is None:
                 raise FileNotFoundError(2, "no such token directory", str(self._path))
-            with self._locked(directory, lock_name, os.O_RDWR | os.O_CREAT):
-                if _stat(directory, name) is None:
-                    self._place(directory, name, data, durable)
-                else:
+            if _stat(directory, name) is None:
+                self._make_lock_file(directory, lock_name)
+                self._place(directory, name, data, durable)
+            else:
+                with self._locked(directory, lock_name, os.O_RDWR | os.O_CREAT):
                     self._rewrite(directory, name, data, durable)
 
     def remove(self, name: str) -> bool:
@@ -131,26 +132,34 @@ class SoftHsmDirectory(TokenDirectory):
                 os.fsync(file.fileno())
             return copy
 
+    def _make_lock_file(self, directory: int, lock_name: str) -> None:
+        """SoftHSM fails to destroy an object that has none."""
+        if _stat(directory, lock_name) is None:
+            os.mknod(lock_name, 0o600 | stat.S_IFREG, dir_fd=directory)
+            os.chown(lock_name, self._uid, self._gid, dir_fd=directory, follow_symlinks=False)
+
     def _place(self, directory: int, name: str, data: bytes, durable: bool) -> None:
         """Make a new file that is never seen unfinished.
 
         A process that lists the directory while the file is not readable yet would leave the object out. The
-        generation is random: a process that knew an earlier file of this name reloads only at a different one.
+        generation is random: a process that knew an earlier file of this name reloads only at a different one. It is
+        prepared outside the watched directory, so that a whole token arrives with one inotify event per object.
         """
-        temporary = f"{_NEW_PREFIX}{name}.new"
+        temporary = f"../{_NEW_PREFIX}{name}"
         _unlink(directory, temporary)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OPEN, 0o600, dir_fd=directory)
         try:
-            os.fchown(descriptor, self._uid, self._gid)
-            _write_all(descriptor, with_generation(data, _fresh_generation()))
-            if durable:
-                os.fsync(descriptor)
+            try:
+                os.fchown(descriptor, self._uid, self._gid)
+                _write_all(descriptor, with_generation(data, _fresh_generation()))
+                if durable:
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
             os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
         except BaseException:
             _unlink(directory, temporary)
             raise
-        finally:
-            os.close(descriptor)
         if durable:
             os.fsync(directory)
 

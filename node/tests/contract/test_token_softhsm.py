@@ -137,15 +137,14 @@ def test_a_torn_object_works_again_once_it_is_repaired(
     assert app("find", "mine") == 2
 
 
-def test_a_second_bump_tells_a_process_that_was_creating_a_key_during_the_first(
+def test_a_process_that_creates_before_it_looks_needs_a_bump_afterwards(
     app: Application, directory: SoftHsmDirectory, remote_pair: dict[str, bytes]
 ) -> None:
-    generation = directory.generation()
-    app.begin("generate_rsa", "slow", 4096)
+    assert app("find", "mine") == 0
     for name, data in remote_pair.items():
         directory.write(name, data)
-    assert directory.bump() == generation + 1, "the key was there too soon for this test"
-    app.finish()
+    directory.bump()
+    app("generate", "another")
     assert app("find", "mine") == 0, "SoftHSM notices by itself: then the second bump is not needed"
     directory.bump()
     assert app("find", "mine") == 2

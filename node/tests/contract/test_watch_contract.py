@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
+import struct
+import termios
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +15,7 @@ import pytest
 
 from keyfold.token.inotify import Inotify
 from keyfold.token.memory_watch import MemoryWatch
+from keyfold.token.softhsm import SoftHsmDirectory
 from keyfold.token.watch import OVERFLOW, Change, Watch
 
 
@@ -126,6 +130,15 @@ def test_renames_and_deletions_are_changes(inotify: Inotify, acme: Path) -> None
     (acme / "out.object").rename(acme / "out.bak")
     (acme / "gone.object").unlink()
     assert inotify.drain() == {Change("acme", f"{name}.object") for name in ("in", "out", "gone")}
+
+
+def test_a_new_object_costs_one_event_so_that_a_whole_token_fits_the_queue(inotify: Inotify, acme: Path) -> None:
+    name = "2f0c7d5e-8a52-4f5d-9d0e-0a8f5a0b6c11.object"
+    inotify.add(acme, "acme")
+    SoftHsmDirectory(acme, os.geteuid(), os.getegid()).write(name, struct.pack(">QQQQ", 1, 0, 2, 3))
+    (queued,) = struct.unpack("i", fcntl.ioctl(inotify, termios.FIONREAD, bytes(4)))
+    assert queued == struct.calcsize("iIII") + 48, "the header, and the name padded to 16 bytes"
+    assert inotify.drain() == {Change("acme", name)}
 
 
 def test_a_file_is_not_reported_before_it_is_closed(inotify: Inotify, acme: Path) -> None:

@@ -77,13 +77,6 @@ class _Operations:
             mecha=p11.Mechanism(p11.CKM_EC_KEY_PAIR_GEN, None),
         )
 
-    def generate_rsa(self, label: str, bits: int) -> None:
-        p11 = self.p11
-        common = [(p11.CKA_TOKEN, True), (p11.CKA_LABEL, label)]
-        self.session.generateKeyPair(
-            [*common, (p11.CKA_MODULUS_BITS, bits), (p11.CKA_PUBLIC_EXPONENT, (1, 0, 1))], common
-        )
-
     def sign(self, label: str) -> str:
         p11 = self.p11
         (key,) = self.session.findObjects([(p11.CKA_CLASS, p11.CKO_PRIVATE_KEY), (p11.CKA_LABEL, label)])
