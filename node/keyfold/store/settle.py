@@ -22,14 +22,16 @@ def settle(
     *,
     timeout_seconds: float,
 ) -> TxnResult:
-    """`Store.txn`, repeated while its outcome is unknown and there is time. Every written key must be compared.
+    """`Store.txn`, repeated while its outcome is unknown and there is time.
 
-    Succeeds also when the repetition finds, in place of the compared revisions, exactly what the transaction writes.
-    If it was applied and someone has already overwritten it, the result reads as lost, and `current` is what holds.
+    At least one key must be both compared and written: once applied, the transaction can then not be applied again.
+    Succeeds also when the repetition finds that the compared keys are exactly what the transaction writes, and so of
+    one revision; keys written without a compare do not tell. If it was applied and someone has already overwritten
+    it, the result reads as lost, and `current` is what holds.
     Raises as `Store.txn`; OutcomeUnknown only when the time was not enough to settle it.
     """
-    if not {op.key for op in ops} <= {compare.key for compare in compares}:
-        raise ValueError("only a transaction that compares every key it writes can be repeated")
+    if {op.key for op in ops}.isdisjoint(compare.key for compare in compares):
+        raise ValueError("only a transaction that compares a key it writes can be repeated")
     deadline = time.monotonic() + timeout_seconds
     doubt: OutcomeUnknown | None = None
     while True:
@@ -59,6 +61,8 @@ def _written_at(ops: Sequence[Op], current: Mapping[str, KeyValue | None]) -> in
     """The revision at which `current` came to be what `ops` write; 0 if only deletes, None if it is something else."""
     revisions = set()
     for op in ops:
+        if op.key not in current:
+            continue
         found = current[op.key]
         if isinstance(op, Delete):
             if found is not None:

@@ -49,6 +49,16 @@ def test_a_watch_of_everything_has_no_end() -> None:
     assert request["range_end"] == text64(b"\0")
 
 
+def test_a_watch_asks_for_fragments_so_that_memory_stays_bounded() -> None:
+    assert json.loads(watch_request(b"p", 1, progress=True))["create_request"] == {
+        "key": text64(b"p"),
+        "range_end": text64(b"q"),
+        "start_revision": "1",
+        "progress_notify": True,
+        "fragment": True,
+    }
+
+
 def test_pages_shrink_for_large_values_and_never_below_one_key() -> None:
     def page(size: int) -> list[KeyValue]:
         return [KeyValue("k", b"x" * size, 1, 1, 1, 0)] * 3

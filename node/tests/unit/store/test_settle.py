@@ -128,6 +128,14 @@ def test_a_lease_that_ended_meanwhile_settles_it_as_not_done(store: MemoryStore)
         settle(store, [Unchanged("k", 0)], [Put("k", b"", lease)], timeout_seconds=SECONDS)
 
 
-def test_a_key_that_is_written_uncompared_is_a_defect(store: MemoryStore) -> None:
-    with pytest.raises(ValueError, match="compares every key"):
-        settle(store, [Unchanged("a", 0)], [Put("a", b""), Put("b", b"")], timeout_seconds=SECONDS)
+def test_keys_written_without_a_compare_come_along(store: MemoryStore) -> None:
+    store.next_txns(Fate.APPLIED_UNANSWERED)
+    compares, ops = mine()
+    result = settle(store, compares, [*ops, Put("audit", b"")], timeout_seconds=SECONDS)
+    assert (result.succeeded, result.revision) == (True, found(store, "audit").mod_revision)
+    assert found(store, "audit").version == 1
+
+
+def test_a_transaction_that_could_be_applied_twice_is_a_defect(store: MemoryStore) -> None:
+    with pytest.raises(ValueError, match="compares a key"):
+        settle(store, [Unchanged("a", 0)], [Put("b", b"")], timeout_seconds=SECONDS)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -13,51 +15,15 @@ import pytest
 from keyfold.errors import KeyfoldError
 from keyfold.store import StoreConfig, open_store
 from keyfold.store.etcd.transport import Answer, Endpoint, NoAnswer, NotSent
-
-OK = b"HTTP/1.1 200 OK\r\n"
-Talk = Callable[[socket.socket], None]
-
-
-def read_request(connection: socket.socket) -> None:
-    received = b""
-    while not received.endswith(b"{}"):
-        data = connection.recv(4096)
-        assert data, "the client hung up"
-        received += data
-
-
-def answering(*answers: bytes) -> Talk:
-    """Give these answers to one request each, then hang up."""
-
-    def talk(connection: socket.socket) -> None:
-        for answer in answers:
-            read_request(connection)
-            connection.sendall(answer)
-
-    return talk
+from tests.support.http_script import OK, Talk, answering, read_request, serve
 
 
 @contextmanager
-def serve(*talks: Talk) -> Iterator[Endpoint]:
-    """An endpoint whose server takes one connection after the other, each with its own talk."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def run() -> None:
-        for talk in talks:
-            connection, _ = listener.accept()
-            with connection:
-                talk(connection)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    endpoint = Endpoint(f"http://127.0.0.1:{listener.getsockname()[1]}", None)
-    try:
+def endpoint_of(*talks: Talk) -> Iterator[Endpoint]:
+    with serve(*talks) as url:
+        endpoint = Endpoint(url, None)
         yield endpoint
-    finally:
         endpoint.close()
-        thread.join(5)
-        listener.close()
-    assert not thread.is_alive()
 
 
 def post(endpoint: Endpoint, seconds: float = 5.0) -> Answer:
@@ -65,7 +31,7 @@ def post(endpoint: Endpoint, seconds: float = 5.0) -> Answer:
 
 
 def test_a_connection_is_kept_for_the_next_request() -> None:
-    with serve(answering(OK + b"Content-Length: 2\r\n\r\n{}", OK + b"Content-Length: 1\r\n\r\n1")) as endpoint:
+    with endpoint_of(answering(OK + b"Content-Length: 2\r\n\r\n{}", OK + b"Content-Length: 1\r\n\r\n1")) as endpoint:
         assert post(endpoint) == Answer(200, b"{}")
         assert post(endpoint) == Answer(200, b"1")
 
@@ -80,7 +46,7 @@ def test_a_connection_is_kept_for_the_next_request() -> None:
     ids=["chunked", "with a length", "until the end"],
 )
 def test_a_connection_that_the_server_gives_up_is_not_kept(answer: bytes) -> None:
-    with serve(answering(answer), answering(OK + b"Content-Length: 2\r\n\r\n{}")) as endpoint:
+    with endpoint_of(answering(answer), answering(OK + b"Content-Length: 2\r\n\r\n{}")) as endpoint:
         assert post(endpoint) == Answer(400, b"bad")
         assert post(endpoint) == Answer(200, b"{}")
 
@@ -98,7 +64,7 @@ def test_a_connection_that_the_server_gives_up_is_not_kept(answer: bytes) -> Non
     ids=["nothing", "cut header", "no HTTP", "cut body", "cut chunk", "no last chunk"],
 )
 def test_an_incomplete_answer_leaves_it_unknown(answer: bytes) -> None:
-    with serve(answering(answer)) as endpoint, pytest.raises(NoAnswer):
+    with endpoint_of(answering(answer)) as endpoint, pytest.raises(NoAnswer):
         post(endpoint)
 
 
@@ -109,7 +75,7 @@ def test_silence_leaves_it_unknown_at_the_deadline() -> None:
         read_request(connection)
         over.wait(5)
 
-    with serve(talk) as endpoint:
+    with endpoint_of(talk) as endpoint:
         begun = time.monotonic()
         with pytest.raises(NoAnswer, match="timed out"):
             post(endpoint, seconds=0.2)
@@ -132,7 +98,7 @@ def test_an_answer_that_trickles_does_not_outlast_the_deadline() -> None:
             except ConnectionResetError:
                 hung_up = True
 
-    with serve(talk) as endpoint:
+    with endpoint_of(talk) as endpoint:
         begun = time.monotonic()
         with pytest.raises(NoAnswer, match="timed out"):
             post(endpoint, seconds=0.2)
@@ -140,26 +106,58 @@ def test_an_answer_that_trickles_does_not_outlast_the_deadline() -> None:
 
 
 def test_nobody_listening_is_surely_not_done() -> None:
-    with serve() as endpoint:
+    with endpoint_of() as endpoint:
         pass
     with pytest.raises(NotSent, match="refused"):
         post(endpoint)
 
 
 def test_no_time_left_is_surely_not_done() -> None:
-    with serve() as endpoint, pytest.raises(NotSent, match="no time left"):
+    with endpoint_of() as endpoint, pytest.raises(NotSent, match="no time left"):
         post(endpoint, seconds=-1.0)
 
 
 def test_a_kept_connection_that_was_hung_up_is_replaced_before_sending() -> None:
     answer = OK + b"Content-Length: 2\r\n\r\n{}"
-    with serve(answering(answer), answering(answer)) as endpoint:
+    with endpoint_of(answering(answer), answering(answer)) as endpoint:
         post(endpoint)
         # The server closes after its one answer; the poll must see it, however soon we ask again.
         for connection in endpoint._idle:
             connection.sock.settimeout(5)
             assert connection.sock.recv(1, socket.MSG_PEEK) == b""
         assert post(endpoint) == Answer(200, b"{}")
+
+
+@pytest.mark.parametrize(
+    ("reason", "is_about_certificates"),
+    [
+        ("TLSV1_ALERT_UNKNOWN_CA", True),
+        ("SSLV3_ALERT_BAD_CERTIFICATE", True),
+        ("SSLV3_ALERT_CERTIFICATE_EXPIRED", True),
+        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", True),
+        ("TLSV1_ALERT_INTERNAL_ERROR", False),
+        ("TLSV1_ALERT_USER_CANCELLED", False),
+        ("WRONG_VERSION_NUMBER", False),
+    ],
+)
+def test_an_alert_about_our_certificate_is_surely_not_done_any_other_is_unknown(
+    reason: str, is_about_certificates: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under TLS 1.3 the alert takes the place of the answer."""
+    alert = ssl.SSLError(1, f"[SSL: {reason}]")
+    alert.reason = reason
+
+    def hang_up(connection: socket.socket) -> None:
+        read_request(connection)
+
+    def refuse(self: http.client.HTTPConnection) -> http.client.HTTPResponse:
+        raise alert
+
+    monkeypatch.setattr(http.client.HTTPConnection, "getresponse", refuse)
+    with endpoint_of(hang_up) as endpoint:
+        with pytest.raises(NotSent if is_about_certificates else NoAnswer) as caught:
+            post(endpoint)
+        assert getattr(caught.value, "certificate", False) is is_about_certificates
 
 
 @pytest.mark.parametrize("url", ["hsm1:2379", "ftp://hsm1:2379", "http://"])
