@@ -1,0 +1,58 @@
+"""On a node, as root: what this node, its agent and etcd each say a partition holds, as identity digests.
+
+usage: python3 node_files.py PARTITION
+
+Prints one JSON object, `files` read from the token directory here and now, `agent` as the agent answers
+(local_digests), `etcd` out of a snapshot, each {file: digest}; and etcd's `revision`. A part that cannot be had is null.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from keyfold.agent.client import AgentClient
+from keyfold.errors import KeyfoldError
+from keyfold.token.object_file import TornFile, identity, parse
+
+CLIENT = AgentClient(Path("/run/keyfold/agent.sock"), timeout_seconds=30)
+
+
+def files(partition: str) -> dict[str, str]:
+    """Torn files are told as such, not left out."""
+    tokens = Path("/var/lib/keyfold/partitions", partition, "tokens")
+    return {path.name: _digest(path.read_bytes()) for path in tokens.glob("*/*.object")}
+
+
+def _digest(data: bytes) -> str:
+    try:
+        parse(data)
+        return identity(data)
+    except TornFile as error:
+        return f"torn: {error}"
+
+
+def agent(partition: str) -> dict[str, str] | None:
+    try:
+        return dict(CLIENT.call("local_digests", partition=partition)["digests"])
+    except KeyfoldError:
+        return None
+
+
+def etcd(partition: str) -> tuple[int, dict[str, str]] | tuple[None, None]:
+    try:
+        replies: list[dict[str, Any]] = list(CLIENT.stream("snapshot", partitions=[partition]))
+    except KeyfoldError:
+        return None, None
+    return replies[0]["revision"], {
+        reply["file"]: identity(base64.b64decode(reply["data"])) for reply in replies if "file" in reply
+    }
+
+
+if __name__ == "__main__":
+    [name] = sys.argv[1:]
+    revision, committed = etcd(name)
+    print(json.dumps({"files": files(name), "agent": agent(name), "etcd": committed, "revision": revision}))
