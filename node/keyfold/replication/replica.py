@@ -138,6 +138,8 @@ class Replica:
     def commit(self, kind: str, hints: Sequence[Mapping[str, Any]], caller: str) -> int:
         """Commit what the module's call changed; the revision that has it. On failure the files are put back first."""
         with self._lock:
+            # Before the files are looked at: what SoftHSM does while etcd is asked belongs to the next change.
+            self._generation = self._directory.generation()
             suspects = self._suspects(kind)
             try:
                 changes = self._created(suspects, hints) if kind == "create" else self._updated(suspects, hints)
@@ -228,7 +230,6 @@ class Replica:
                 timeout_seconds=COMMIT_SECONDS,
             )
             self._remember(Row(change.file, Known(revision, change.digest), change.content) for change in part)
-        self._generation = self._directory.generation()
         self.applied_revision = max(self.applied_revision, revision)
         return revision
 
@@ -351,6 +352,7 @@ class Replica:
             self._lock,
         ):
             self._open_directory()
+            self._generation = self._directory.generation()
             self._tools.drain()
             scan = self._tools.store.scan(keys.objects(self.name))
             seen: set[str] = set()
@@ -422,10 +424,13 @@ class Replica:
             self._note(error)
 
     def _settle(self) -> None:
-        # Only SoftHSM moves the generation; a directory that was wiped has none.
-        wrote = self._directory.generation() > self._generation
-        if self._directory.generation() == 0:
+        # Only SoftHSM moves the generation; a directory that was wiped has none. Read before the files are looked at:
+        # what SoftHSM does while etcd is asked is the next round's to notice.
+        moved = self._directory.generation()
+        unexplained = max(moved - self._generation, 0)
+        if moved == 0:
             self._open_directory()
+            self._generation = 0
         offers = []
         repaired = False
         for file in self._changed_files():
@@ -435,7 +440,7 @@ class Replica:
             action = (
                 Action.CONFLICT_REMOVE
                 if self._given_up(file)
-                else decide.unexplained(self._known.get(file), local, softhsm_wrote=wrote)
+                else decide.unexplained(self._known.get(file), local, softhsm_wrote=unexplained > 0)
             )
             if action is Action.OFFER:
                 offers.append(file)
@@ -449,7 +454,7 @@ class Replica:
         if repaired:
             self._bump()
         self._offer(offers)
-        self._generation = self._directory.generation()
+        self._generation += unexplained
 
     def _given_up(self, file: str) -> bool:
         now = self._tools.clock.monotonic()
@@ -506,8 +511,8 @@ class Replica:
         self._watch()
 
     def _bump(self) -> None:
-        self._directory.bump()
-        self._generation = self._directory.generation()
+        # Its own step only: one that SoftHSM made just before is still to be noticed.
+        self._generation = min(self._generation + 1, self._directory.bump())
 
     def _base(self, file: str) -> StoredObject | None:
         return self._tools.base.content(self.name, file)

@@ -143,6 +143,27 @@ def test_a_change_made_without_the_module_is_picked_up(node: MakeNode) -> None:
     assert A in invalidated(one.store)
 
 
+def test_what_is_destroyed_without_the_module_while_another_change_is_being_offered_stays_destroyed(
+    node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = node()
+    one.softhsm_writes(A, object_file(b"1"))
+    one.settle()
+    one.softhsm_writes(B, object_file(b"2"))
+    txn = one.store.txn
+
+    def destroyed_meanwhile(*arguments: object, **options: object) -> object:
+        monkeypatch.undo()
+        result = txn(*arguments, **options)  # type: ignore[arg-type]
+        one.softhsm_destroys(A)
+        return result
+
+    monkeypatch.setattr(one.store, "txn", destroyed_meanwhile)
+    one.settle()
+    one.settle()
+    assert set(committed(one.store)) == set(one.content()) == {B}
+
+
 def test_while_a_module_call_is_in_flight_nothing_is_taken_for_unexplained(node: MakeNode) -> None:
     one = node()
     with one.locks.create(1):
