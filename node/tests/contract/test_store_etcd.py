@@ -21,6 +21,7 @@ from keyfold.store.settle import settle
 from tests.support.etcd_server import EtcdCluster, EtcdMember, await_that, etcd_cluster, make_tls_files
 from tests.support.tcp_proxy import Mode, TcpProxy, tcp_proxy
 
+pytestmark = pytest.mark.container
 _numbers = itertools.count(1)
 SECONDS = 5.0
 

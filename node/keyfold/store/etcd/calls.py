@@ -12,7 +12,7 @@ from keyfold.store.errors import CertificateRefused, LeaseGone, OutcomeUnknown, 
 from keyfold.store.etcd.codec import encode, text64
 from keyfold.store.etcd.endpoints import EndpointOrder
 from keyfold.store.etcd.faults import Verdict, fault
-from keyfold.store.etcd.transport import Answer, Endpoint, NoAnswer, NotSent
+from keyfold.store.etcd.transport import Endpoint, NotDone, PerhapsDone
 
 _PAUSE_SECONDS = 0.1  # between rounds over all endpoints; an election takes 1 to 2 seconds
 PROBE_SECONDS = 3.0
@@ -46,7 +46,7 @@ class Calls:
         """Whether this endpoint, within 3 seconds, answers a read for which it needs its majority."""
         try:
             answer = endpoint.post("/v3/kv/range", _PROBE, deadline=time.monotonic() + PROBE_SECONDS)
-        except (NotSent, NoAnswer):
+        except (NotDone, PerhapsDone):
             return False
         return answer.status == 200
 
@@ -62,47 +62,49 @@ class Calls:
                 endpoint = self.endpoints[index]
                 until = deadline if once else _share(deadline, len(candidates) - place)
                 try:
-                    answer = endpoint.post(path, body, deadline=until, require_leader=leader)
-                    reason = self._refusal(endpoint, answer, once=once)
-                except NotSent as error:
-                    reason = str(error)
+                    result = _attempt(endpoint, path, body, until, leader)
+                except NotDone as error:
+                    reasons.append(f"{endpoint.url}: {error}")
                     distrusted += error.certificate
-                except NoAnswer as error:
-                    reason = str(error)
+                except PerhapsDone as error:
+                    reasons.append(f"{endpoint.url}: {error}")
                     if once:
-                        self.order.failed(index)
-                        raise OutcomeUnknown(f"etcd ({endpoint.url}) took the transaction, then: {error}") from None
-                if reason is None:
+                        self.order.failed(index)  # so that a repetition asks another
+                        raise OutcomeUnknown(f"etcd took the transaction, but then: {reasons[-1]}") from None
+                else:
                     self.order.answered(index)
-                    result: dict[str, Any] = json.loads(answer.body)
                     return result
-                self.order.failed(index)
-                reasons.append(f"{endpoint.url}: {reason}")
             if distrusted == len(candidates):
                 raise CertificateRefused(f"TLS trust failed with every etcd endpoint ({'; '.join(reasons)})")
             if time.monotonic() + _PAUSE_SECONDS >= deadline or self.closed.wait(_PAUSE_SECONDS):
                 raise StoreUnavailable(f"no etcd endpoint did it within {timeout_seconds:.1f} s ({'; '.join(reasons)})")
 
-    def _refusal(self, endpoint: Endpoint, answer: Answer, *, once: bool) -> str | None:
-        """None if the answer is a result; the reason if another endpoint may do it; raises if none would."""
-        # A streaming call reports its errors inside an answer of status 200.
-        body, failed = answer.body, answer.status != 200
-        if not failed and body.startswith(b'{"error"'):
-            body, failed = json.dumps(json.loads(body)["error"]).encode(), True
-        if not failed:
-            return None
-        found = fault(endpoint.url, answer.status, body)
-        if found.verdict is Verdict.LEASE_GONE:
-            raise LeaseGone(0)
-        if found.error is not None:
-            raise found.error
-        if once and found.verdict is Verdict.UNKNOWN:
-            raise OutcomeUnknown(f"etcd ({endpoint.url}) answered the transaction with: {found.reason}")
-        return found.reason
-
     def _come_home(self) -> None:
         if self.alive(self.endpoints[0]):
             self.order.answered(0)
+
+
+def _attempt(endpoint: Endpoint, path: str, body: bytes, until: float, leader: bool) -> dict[str, Any]:
+    """Ask one endpoint. Raises NotDone or PerhapsDone, or the error that asking others would not change."""
+    answer = endpoint.post(path, body, deadline=until, require_leader=leader)
+    if answer.status != 200:
+        raise _refusal(endpoint, answer.status, answer.body)
+    try:
+        result: dict[str, Any] = json.loads(answer.body)
+    except ValueError:
+        raise PerhapsDone("an answer that is not JSON") from None
+    if "error" in result:  # a streaming call reports its errors inside an answer of status 200
+        raise _refusal(endpoint, answer.status, encode(result["error"]))
+    return result
+
+
+def _refusal(endpoint: Endpoint, status: int, body: bytes) -> Exception:
+    found = fault(endpoint.url, status, body)
+    if found.verdict is Verdict.LEASE_GONE:
+        return LeaseGone(0)
+    if found.error is not None:
+        return found.error
+    return NotDone(found.reason) if found.verdict is Verdict.NOT_DONE else PerhapsDone(found.reason)
 
 
 def _share(deadline: float, endpoints_left: int) -> float:

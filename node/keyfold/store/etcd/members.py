@@ -10,7 +10,7 @@ from typing import Any
 
 from keyfold.store.etcd.codec import header_revision, number
 from keyfold.store.etcd.faults import fault
-from keyfold.store.etcd.transport import Endpoint, NoAnswer, NotSent
+from keyfold.store.etcd.transport import Endpoint, NotDone, PerhapsDone
 from keyfold.store.interface import MemberStatus
 
 _SECONDS = 2.0
@@ -27,7 +27,7 @@ def _member(endpoint: Endpoint) -> MemberStatus:
     try:
         status = _ask(endpoint, "/v3/maintenance/status", deadline)
         listed = _ask(endpoint, "/v3/cluster/member/list", deadline)
-    except (NotSent, NoAnswer) as error:
+    except (NotDone, PerhapsDone) as error:
         return MemberStatus(endpoint.url, endpoint.url, False, False, 0, 0, str(error))
     own = status["header"]["member_id"]
     names = {member["ID"]: member.get("name", "") for member in listed.get("members", ())}
@@ -46,6 +46,6 @@ def _member(endpoint: Endpoint) -> MemberStatus:
 def _ask(endpoint: Endpoint, path: str, deadline: float) -> dict[str, Any]:
     answer = endpoint.post(path, b"{}", deadline=deadline, require_leader=False)
     if answer.status != 200:
-        raise NoAnswer(fault(endpoint.url, answer.status, answer.body).reason)
+        raise PerhapsDone(fault(endpoint.url, answer.status, answer.body).reason)
     result: dict[str, Any] = json.loads(answer.body)
     return result

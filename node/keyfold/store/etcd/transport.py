@@ -24,16 +24,19 @@ _HEADERS = {"Content-Type": "application/json"}
 _REQUIRE_LEADER = {"Grpc-Metadata-hasleader": "true"}
 
 
-class NotSent(Exception):
-    """The request cannot have been carried out: it did not leave completely. `certificate`: because of TLS trust."""
+class NotDone(Exception):
+    """The request was surely not carried out: it did not leave completely, or etcd refused it before proposing it.
+
+    `certificate`: because the two do not trust each other.
+    """
 
     def __init__(self, reason: str, *, certificate: bool = False) -> None:
         super().__init__(reason)
         self.certificate = certificate
 
 
-class NoAnswer(Exception):
-    """The request left completely, and no complete answer came."""
+class PerhapsDone(Exception):
+    """The request left completely, and no complete answer came, or one that leaves it open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Endpoint:
         self._closed = False
 
     def post(self, path: str, body: bytes, *, deadline: float, require_leader: bool = True) -> Answer:
-        """POST and read the whole answer until `deadline` (monotonic). Raises NotSent or NoAnswer."""
+        """POST and read the whole answer until `deadline` (monotonic). Raises NotDone or PerhapsDone."""
         connection = self._kept() or self._connect(deadline)
         try:
             answer, keep = self._exchange(connection, path, body, deadline, require_leader)
@@ -79,7 +82,7 @@ class Endpoint:
         """POST on a connection of its own and leave the answer, status line and all, to be read from the socket.
 
         HTTP/1.0, so that the server streams the answer as it is, without chunk framing, until it closes.
-        Kernel keep-alives find a connection that a firewall has swallowed within 9 seconds. Raises NotSent.
+        Kernel keep-alives find a connection that a firewall has swallowed within 9 seconds. Raises NotDone.
         """
         connection = self._connect(deadline)
         stream: socket.socket = connection.sock
@@ -93,7 +96,7 @@ class Endpoint:
             stream.sendall("\r\n".join(lines).encode("ascii") + body)
         except OSError as error:
             stream.close()
-            _not_sent(error)
+            _not_done(error)
         return stream
 
     def close(self) -> None:
@@ -118,7 +121,7 @@ class Endpoint:
     def _connect(self, deadline: float) -> http.client.HTTPConnection:
         timeout = min(CONNECT_SECONDS, deadline - time.monotonic())
         if timeout <= 0:
-            raise NotSent("no time left to connect")
+            raise NotDone("no time left to connect")
         connection: http.client.HTTPConnection
         if self._tls is None:
             connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout)
@@ -128,7 +131,7 @@ class Endpoint:
             connection.connect()
         except OSError as error:
             connection.close()
-            _not_sent(error)
+            _not_done(error)
         return connection
 
     def _exchange(
@@ -137,29 +140,29 @@ class Endpoint:
         headers = {**_HEADERS, **_REQUIRE_LEADER} if require_leader else _HEADERS
         stream: socket.socket = connection.sock
         if not _limit(stream, deadline):
-            raise NotSent("no time left")
+            raise NotDone("no time left")
         try:
             # An error here means that the kernel did not take all of the request, so the server cannot act on
             # it.
             connection.request("POST", path, body, headers)
         except OSError as error:
-            _not_sent(error)
+            _not_done(error)
         try:
             response = connection.getresponse()
             parts: list[bytes] = []
             while response.length != 0 and not response.isclosed():
                 if not _limit(stream, deadline):
-                    raise NoAnswer("timed out while reading the answer")
+                    raise PerhapsDone("timed out while reading the answer")
                 parts.append(response.read1(_READ_BYTES))
             response.close()
         except ssl.SSLError as error:
             if _is_about_certificates(error):
-                _not_sent(error)  # under TLS 1.3 a server refuses our certificate only after we began to talk
-            raise NoAnswer(_reason(error)) from error
+                _not_done(error)  # under TLS 1.3 a server refuses our certificate only after we began to talk
+            raise PerhapsDone(_reason(error)) from error
         except (OSError, http.client.HTTPException) as error:
-            raise NoAnswer(_reason(error)) from error
+            raise PerhapsDone(_reason(error)) from error
         if response.length:
-            raise NoAnswer("the answer was cut short")
+            raise PerhapsDone("the answer was cut short")
         return Answer(response.status, b"".join(parts)), not response.will_close
 
 
@@ -172,8 +175,8 @@ def _limit(stream: socket.socket, deadline: float) -> bool:
     return True
 
 
-def _not_sent(error: OSError) -> NoReturn:
-    raise NotSent(_reason(error), certificate=_is_about_certificates(error)) from error
+def _not_done(error: OSError) -> NoReturn:
+    raise NotDone(_reason(error), certificate=_is_about_certificates(error)) from error
 
 
 def _is_about_certificates(error: OSError) -> bool:

@@ -13,7 +13,7 @@ from keyfold.store.etcd.calls import Calls
 from keyfold.store.etcd.codec import watch_request
 from keyfold.store.etcd.faults import fault
 from keyfold.store.etcd.stream import Assembler, HistoryGone, Lines, StreamEnded
-from keyfold.store.etcd.transport import CONNECT_SECONDS, Endpoint, NotSent
+from keyfold.store.etcd.transport import CONNECT_SECONDS, Endpoint, NotDone
 from keyfold.store.interface import Batch, Watch
 
 SILENCE_SECONDS = 4.0
@@ -57,7 +57,7 @@ class EtcdWatch(Watch):
                     yield batch
             except HistoryGone as gone:
                 raise Compacted(gone.compact_revision) from None
-            except (NotSent, StreamEnded, OSError):
+            except (NotDone, StreamEnded, OSError):
                 if self._over():
                     return
                 self._calls.order.failed(index)

@@ -14,7 +14,7 @@ import pytest
 
 from keyfold.errors import KeyfoldError
 from keyfold.store import StoreConfig, open_store
-from keyfold.store.etcd.transport import Answer, Endpoint, NoAnswer, NotSent
+from keyfold.store.etcd.transport import Answer, Endpoint, NotDone, PerhapsDone
 from tests.support.http_script import OK, Talk, answering, read_request, serve
 
 
@@ -64,7 +64,7 @@ def test_a_connection_that_the_server_gives_up_is_not_kept(answer: bytes) -> Non
     ids=["nothing", "cut header", "no HTTP", "cut body", "cut chunk", "no last chunk"],
 )
 def test_an_incomplete_answer_leaves_it_unknown(answer: bytes) -> None:
-    with endpoint_of(answering(answer)) as endpoint, pytest.raises(NoAnswer):
+    with endpoint_of(answering(answer)) as endpoint, pytest.raises(PerhapsDone):
         post(endpoint)
 
 
@@ -77,7 +77,7 @@ def test_silence_leaves_it_unknown_at_the_deadline() -> None:
 
     with endpoint_of(talk) as endpoint:
         begun = time.monotonic()
-        with pytest.raises(NoAnswer, match="timed out"):
+        with pytest.raises(PerhapsDone, match="timed out"):
             post(endpoint, seconds=0.2)
         assert time.monotonic() - begun < 0.4
         over.set()
@@ -100,7 +100,7 @@ def test_an_answer_that_trickles_does_not_outlast_the_deadline() -> None:
 
     with endpoint_of(talk) as endpoint:
         begun = time.monotonic()
-        with pytest.raises(NoAnswer, match="timed out"):
+        with pytest.raises(PerhapsDone, match="timed out"):
             post(endpoint, seconds=0.2)
         assert time.monotonic() - begun < 0.4
 
@@ -108,12 +108,12 @@ def test_an_answer_that_trickles_does_not_outlast_the_deadline() -> None:
 def test_nobody_listening_is_surely_not_done() -> None:
     with endpoint_of() as endpoint:
         pass
-    with pytest.raises(NotSent, match="refused"):
+    with pytest.raises(NotDone, match="refused"):
         post(endpoint)
 
 
 def test_no_time_left_is_surely_not_done() -> None:
-    with endpoint_of() as endpoint, pytest.raises(NotSent, match="no time left"):
+    with endpoint_of() as endpoint, pytest.raises(NotDone, match="no time left"):
         post(endpoint, seconds=-1.0)
 
 
@@ -155,7 +155,7 @@ def test_an_alert_about_our_certificate_is_surely_not_done_any_other_is_unknown(
 
     monkeypatch.setattr(http.client.HTTPConnection, "getresponse", refuse)
     with endpoint_of(hang_up) as endpoint:
-        with pytest.raises(NotSent if is_about_certificates else NoAnswer) as caught:
+        with pytest.raises(NotDone if is_about_certificates else PerhapsDone) as caught:
             post(endpoint)
         assert getattr(caught.value, "certificate", False) is is_about_certificates
 
