@@ -36,17 +36,24 @@ check "an RSA pair is made through the module" grep -q "Public Key Object; RSA" 
 tool "$module" --keygen --key-type AES:32 --id 03 --label aes >"$work/make"
 check "an AES key is made through the module" grep -q "Secret Key Object; AES" "$work/make"
 
-# Seeds, session keys and times differ from run to run; what is tested and found does not.
+# OpenSC 0.26 prints an address in its memory; all else must be the same.
+# shellcheck disable=SC2317  # called through check
+same() { # same FILE FILE
+    sed -i 's/source_ptr=0x[0-9a-f]*/source_ptr=ADDRESS/' "$@"
+    diff "$@" >"$work/difference" && return
+    sed 's/^/# /' "$work/difference"
+    return 1
+}
 tool /usr/lib/softhsm/libsofthsm2.so --test >"$work/bare"
 bare=$?
 tool "$module" --test >"$work/ours"
 ours=$?
 check "pkcs11-tool --test ends with the same status" [ "$bare" -eq "$ours" ]
-check "and says the same" diff "$work/bare" "$work/ours"
+check "and says the same" same "$work/bare" "$work/ours"
 check "about something" grep -q "RSA-PKCS" "$work/ours"
 tool "$module" --list-objects >"$work/ours"
 tool /usr/lib/softhsm/libsofthsm2.so --list-objects >"$work/bare"
-check "the objects listed are the same" diff "$work/bare" "$work/ours"
+check "the objects listed are the same" same "$work/bare" "$work/ours"
 tool "$module" --delete-object --type secrkey --id 03 >"$work/delete"
 check "an object is deleted through the module" sh -c "! tool_output=\$(grep -i error '$work/delete')"
 
