@@ -9,10 +9,13 @@
 /* --- calls that make objects ------------------------------------------------------------------------- */
 
 /* Through SoftHSM, so that the handles die in this process too, even when the agent has removed the files. */
-static CK_RV undo_created(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE_PTR const created[], size_t count, CK_RV rv)
+static CK_RV undo_created(const struct change *change, CK_SESSION_HANDLE session,
+                          CK_OBJECT_HANDLE_PTR const created[], size_t count, CK_RV rv)
 {
     for (size_t i = 0; i < count; i++) {
-        softhsm->C_DestroyObject(session, *created[i]);
+        if (softhsm->C_DestroyObject(session, *created[i]) == CKR_ACTION_PROHIBITED)
+            report(change->call, "the object was made with CKA_DESTROYABLE false", "removing it",
+                   "keyfold object list, to see whether the agent kept it");
         *created[i] = CK_INVALID_HANDLE;
     }
     return rv;
@@ -37,7 +40,7 @@ static CK_RV commit_created(struct change *change, CK_SESSION_HANDLE session,
         if (tokenness == UNKNOWN_OBJECT || !object_describe(session, *created[i], &hints[token_objects])) {
             report(change->call, "the session was closed or logged out meanwhile", "the object is not stored",
                    "try again");
-            return undo_created(session, created, count, CKR_FUNCTION_FAILED);
+            return undo_created(change, session, created, count, CKR_FUNCTION_FAILED);
         }
         token_objects++;
     }
@@ -47,7 +50,7 @@ static CK_RV commit_created(struct change *change, CK_SESSION_HANDLE session,
         rv = change_begin(change);
     if (rv == CKR_OK)
         change_commit(change, hints, token_objects, &rv);
-    return rv == CKR_OK ? CKR_OK : undo_created(session, created, count, rv);
+    return rv == CKR_OK ? CKR_OK : undo_created(change, session, created, count, rv);
 }
 
 /* Begin beforehand if the call may make a token object; a pure session object needs no lock and no agent. */

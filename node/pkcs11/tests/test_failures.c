@@ -217,6 +217,19 @@ static void a_change_nobody_decided_is_an_error(void)
     fake_agent_reply(partition.agent, REPLY_DONE);
 }
 
+static void an_undestroyable_object_is_admitted(void)
+{
+    CK_OBJECT_HANDLE object;
+
+    fake_agent_reply(partition.agent, REPLY_HANG_UP);
+    watch_stderr();
+    check_number(make_data("undestroyable", &no, &object), CKR_DEVICE_ERROR, "an undestroyable object not committed");
+    check(strstr(said(), "the object was made with CKA_DESTROYABLE false; not done: removing it") != NULL,
+          "is said to remain");
+    check_number(object, CK_INVALID_HANDLE, "but is not given out");
+    fake_agent_reply(partition.agent, REPLY_DONE);
+}
+
 static void long_replies_are_read_to_their_end(void)
 {
     static char reply[10000];
@@ -284,6 +297,7 @@ int main(void)
     refused_changes_are_seen_put_back();
     unusable_answers_undo_creations();
     a_change_nobody_decided_is_an_error();
+    an_undestroyable_object_is_admitted();
     long_replies_are_read_to_their_end();
     an_agent_that_takes_no_connection_is_waited_for();
     a_broken_stderr_does_not_end_the_application();
