@@ -21,7 +21,6 @@ from keyfold.backup.spool import backup_run
 from keyfold.backup.upload import publish_manifest, upload_archive
 from keyfold.clock import Clock, stamp
 from keyfold.config import Config
-from keyfold.custody.keys import SystemKeys
 from keyfold.remote import Remote
 from keyfold.token.object_file import identity
 
@@ -47,19 +46,19 @@ class _Sealed:
 
 
 class Backup:
-    """`open_keys` opens the system partition, for the signature only; archives need just the public recipient."""
+    """`sign` makes the cluster's Ed25519 signature (64 bytes); archives need just the public recipient."""
 
     def __init__(
         self,
         cluster: ClusterState,
         remote: Remote,
-        open_keys: Callable[[], SystemKeys],
+        sign: Callable[[bytes], bytes],
         config: Config,
         clock: Clock,
     ) -> None:
         self._cluster = cluster
         self._remote = remote
-        self._open_keys = open_keys
+        self._sign = sign
         self._config = config
         self._clock = clock
 
@@ -108,8 +107,7 @@ class Backup:
             partitions=tuple(self._upload(place, sealed)),
             differences=tuple(differing),
         )
-        with self._open_keys() as keys:
-            document = manifest.signed(made, keys.sign)
+        document = manifest.signed(made, self._sign)
         manifest.verify(document, cluster.signer)
         file = spool / manifest.NAME
         file.write_bytes(document)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from keyfold.backup import sets
-from keyfold.backup.age_plugin import open_system_keys
 from keyfold.backup.cluster import ClusterState
 from keyfold.backup.manifest import ArchiveEntry, Manifest
 from keyfold.backup.run import Backup, BackupPlan
@@ -16,7 +16,10 @@ from keyfold.backup.sets import StoredSet
 from keyfold.backup.verify import require_good, verify_sets
 from keyfold.commands.arguments import Subparsers, command, group, table
 from keyfold.commands.backup_store import reader, writer
+from keyfold.config import credential
 from keyfold.context import Context
+from keyfold.custody.signing import sign
+from keyfold.partition.policy import SYSTEM
 
 
 def register(subparsers: Subparsers) -> None:
@@ -31,13 +34,17 @@ def register(subparsers: Subparsers) -> None:
 
 def _run(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
     with writer(context) as remote:
-        backup = Backup(ClusterState(context.agent), remote, open_system_keys, context.config, context.clock)
+        backup = Backup(ClusterState(context.agent), remote, partial(_sign, context), context.config, context.clock)
         if args.dry_run:
             return {"changed": False, "set": _planned(backup.plan(args.partition))}
         made = backup.run(args.partition)
         if made is None:
             return {"changed": False, "set": _planned(BackupPlan(0, "", ()))}
         return {"changed": True, "set": _published(made)}
+
+
+def _sign(context: Context, message: bytes) -> bytes:
+    return sign(context.config.partition_directory(SYSTEM), credential("system.pin"), message)
 
 
 def _list(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:

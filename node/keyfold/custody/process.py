@@ -18,15 +18,19 @@ _TIMEOUT_SECONDS = 60
 
 
 class Request(TypedDict, total=False):
-    """`op`, `conf`, `label` and `pin` always; `so_pin` for init, `root` (hex) and `cluster_uuid` for import."""
+    """`op`, `conf`, `label` and `pin` always; `so_pin` for init, `root` (hex) and `cluster_uuid` for import.
 
-    op: Literal["init", "import", "data_key"]
+    `message` (hex) for sign; `epoch` for all but init.
+    """
+
+    op: Literal["init", "import", "data_key", "sign"]
     conf: str
     label: str
     pin: str
     so_pin: str
     root: str
     cluster_uuid: str
+    message: str
     epoch: int
 
 

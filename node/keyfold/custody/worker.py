@@ -26,7 +26,9 @@ def serve(request: Request) -> dict[str, str]:
         return _init(conf, request)
     if request["op"] == "import":
         return _import(conf, request)
-    with TokenSystemKeys(conf, request["label"], request["pin"]) as keys:
+    with TokenSystemKeys(conf, request["label"], request["pin"], epoch=request["epoch"]) as keys:
+        if request["op"] == "sign":
+            return {"signature": keys.sign(bytes.fromhex(request["message"])).hex()}
         return {"data_key": keys.data_key(request["epoch"]).hex()}
 
 

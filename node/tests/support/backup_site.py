@@ -72,7 +72,7 @@ class BackupSite:
         return self.config.state / "spool"
 
     def backup(self) -> Backup:
-        return Backup(ClusterState(self.agent), self.store, lambda: self.agent.keys, self.config, self.clock)
+        return Backup(ClusterState(self.agent), self.store, self.agent.keys.sign, self.config, self.clock)
 
     def run(self, *partitions: str) -> Manifest:
         made = self.backup().run(partitions)
