@@ -129,7 +129,8 @@ class FakeAgent:
                 count += 1
                 data = base64.b64encode(stored.data).decode()
                 yield {"ok": True, "partition": name, "file": file, "meta": stored.meta, "data": data}
-        yield {"ok": True, "end": True, "objects": count}
+        if count != self.cut_snapshot_after:
+            yield {"ok": True, "end": True, "objects": count}
 
     def _local_digests(self, partition: str) -> dict[str, Any]:
         live = {file: identity(stored.data) for file, stored in self.partitions[partition].live.items()}

@@ -144,8 +144,9 @@ def test_what_the_store_changed_is_not_believed(site: BackupSite, monkeypatch: p
     assert manifests(site) == []
 
 
-def test_a_snapshot_that_breaks_off_publishes_nothing(site: BackupSite) -> None:
-    site.agent.cut_snapshot_after = 3
+@pytest.mark.parametrize("objects", [0, 2, 3])
+def test_a_snapshot_that_breaks_off_publishes_nothing(site: BackupSite, objects: int) -> None:
+    site.agent.cut_snapshot_after = objects
     with pytest.raises(KeyfoldError) as caught:
         site.run()
     assert caught.value.code == "agent_down"
