@@ -252,8 +252,9 @@ def test_a_member_without_majority_changes_nothing_reads_locally_and_loses_its_w
 
 
 def test_a_full_quota_names_itself_and_reading_goes_on(tmp_path: Path, key: str) -> None:
-    quota = ["--quota-backend-bytes", str(1024 * 1024)]
-    with etcd_cluster(tmp_path, options=quota) as cluster, open_store(cluster.config) as store:
+    # etcd looks at the size of what is committed to disk: let it commit every write.
+    options = ["--quota-backend-bytes", str(1024 * 1024), "--backend-batch-limit", "1"]
+    with etcd_cluster(tmp_path, options=options) as cluster, open_store(cluster.config) as store:
 
         def fill() -> None:
             for number in range(8):

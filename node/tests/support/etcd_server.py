@@ -31,7 +31,7 @@ class TlsFiles:
 def make_tls_files(directory: Path) -> TlsFiles:
     """A fresh authority, and a leaf of it for 127.0.0.1."""
     directory.mkdir(parents=True, exist_ok=True)
-    _certify(directory, "ca", "-subj", "/CN=test CA")
+    _certify(directory, "ca", "-subj", "/CN=test CA", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
     signed = ("-CA", "ca.crt", "-CAkey", "ca.key", "-subj", "/O=keyfold/OU=node")
     names = ("-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE")
     _certify(directory, "leaf", *signed, *names)
@@ -107,12 +107,12 @@ class EtcdCluster:
 
     def await_ready(self) -> None:
         """Until every member is healthy."""
+        deadline = time.monotonic() + READY_SECONDS
         with open_store(self.config) as store:
-            await_that(
-                lambda: all(member.healthy for member in store.members()),
-                "etcd is not ready",
-                timeout_seconds=READY_SECONDS,
-            )
+            while not all(member.healthy for member in store.members()):
+                found = [member.error for member in store.members()]
+                assert time.monotonic() < deadline, f"etcd is not ready: {found}"
+                time.sleep(0.02)
 
 
 @contextmanager
@@ -134,8 +134,9 @@ def etcd_cluster(
             shutil.rmtree(directory / member.name, ignore_errors=True)
 
 
-def await_that(condition: Callable[[], bool], otherwise: str, *, timeout_seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_seconds
+def await_that(condition: Callable[[], bool], otherwise: str) -> None:
+    """Look again and again, for 10 seconds at most."""
+    deadline = time.monotonic() + 10.0
     while not condition():
         assert time.monotonic() < deadline, otherwise
         time.sleep(0.02)
