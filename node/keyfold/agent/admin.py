@@ -53,7 +53,8 @@ class AdminOperations:
         for item in self._store.scan(keys.NODES):
             row = json.loads(item.value)
             nodes[row["name"]] = {**row, "agent": "up"}
-        newest = max((row["applied_revision"] for row in nodes.values()), default=0)
+        head = self._store.get(keys.HEAD)
+        newest = 0 if head is None else head.mod_revision
         backups = self._records("backup_set")
         return {
             "cluster": self._registry.cluster,
@@ -66,7 +67,7 @@ class AdminOperations:
                 for member in self._store.members()
             ],
             "nodes": [
-                {**row, "lag": newest - row["applied_revision"] if row["agent"] == "up" else None}
+                {**row, "lag": max(newest - row["applied_revision"], 0) if row["agent"] == "up" else None}
                 for _, row in sorted(nodes.items())
             ],
             "partitions": self._partitions.rows() if self._registry.cluster else [],

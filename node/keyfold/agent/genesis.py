@@ -82,7 +82,11 @@ class Genesis:
             "created": now,
         }
         metas = metadata({file: describe(data) for file, data in files.items()}, (), {}, now)
-        puts = [Put(keys.CLUSTER, json.dumps(cluster).encode()), Put(keys.partition(SYSTEM), json.dumps(row).encode())]
+        puts = [
+            Put(keys.HEAD, b""),
+            Put(keys.CLUSTER, json.dumps(cluster).encode()),
+            Put(keys.partition(SYSTEM), json.dumps(row).encode()),
+        ]
         for file, data in files.items():
             key = keys.live(SYSTEM, file)
             puts.append(Put(key, ClearSealer().seal(key, StoredObject(metas[file], data))))

@@ -109,7 +109,7 @@ class Partitions:
     def _swap(self, name: str, row: Mapping[str, Any], expected: int, objects: list[Put]) -> int:
         key = keys.partition(name)
         declare = Put(key, json.dumps(row, separators=(",", ":")).encode())
-        result = self._store.txn([Unchanged(key, expected)], [declare, *objects])
+        result = self._store.txn([Unchanged(key, expected)], [declare, Put(keys.HEAD, b""), *objects])
         if not result.succeeded:
             raise KeyfoldError(
                 "conflict",

@@ -86,6 +86,7 @@ class Restoring:
             "partition": name,
             "files": list(objects),
         }
+        ops.append(Put(keys.HEAD, b""))
         ops.append(Put(f"{keys.AUDIT}{now}-restore-{name}", json.dumps(entry).encode()))
         if row is not None:
             compares.append(Unchanged(keys.partition(name), 0))

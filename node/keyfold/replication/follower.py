@@ -56,7 +56,8 @@ class Follower:
     def _level(self) -> int:
         """Compare in full; the revision to watch after. Replicas skip what they already have."""
         revision = self._registry.reconcile_all()
-        self.delivered = max(self.delivered, revision)
+        head = self._store.get(keys.HEAD, revision=revision)
+        self.delivered = 0 if head is None else head.mod_revision
         self.problem = ""
         self._on_level()
         return revision
@@ -84,4 +85,4 @@ class Follower:
             replica = self._registry.replicas.get(name)
             if replica is not None:
                 replica.follow(batch.revision, tuple(events))
-        self.delivered = batch.revision
+        self.delivered = relevant[-1].mod_revision

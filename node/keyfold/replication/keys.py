@@ -10,6 +10,8 @@ INVALIDATED = PREFIX + "invalidated/"
 NODES = PREFIX + "nodes/"
 RECORDS = PREFIX + "records/"
 AUDIT = PREFIX + "audit/"
+# Written with every change that nodes have to apply: its mod_revision is the newest they can be behind of.
+HEAD = PREFIX + "head"
 
 
 def partition(name: str) -> str:

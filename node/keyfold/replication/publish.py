@@ -48,7 +48,7 @@ class Publisher:
         now = stamp(self.clock.utc())
         marker = f"{keys.AUDIT}{now}-{uuid.uuid4().hex}"
         compares = [Unchanged(marker, 0)]
-        ops: list[Op] = [Put(marker, self._audit(what, caller, changes))]
+        ops: list[Op] = [Put(marker, self._audit(what, caller, changes)), Put(keys.HEAD, b"")]
         for change in changes:
             live = keys.live(self.partition, change.file)
             shadow = keys.invalidated(self.partition, change.file)

@@ -230,6 +230,7 @@ class Replica:
                 timeout_seconds=COMMIT_SECONDS,
             )
             self._remember(Row(change.file, Known(revision, change.digest), change.content) for change in part)
+        self._bump_again |= any(change.content is None or change.expected == 0 for change in changes)
         self.applied_revision = max(self.applied_revision, revision)
         return revision
 
@@ -290,7 +291,6 @@ class Replica:
                     return False
                 self._queue.popleft()
             self.problem = ""
-            self.bump_again()
             return True
 
     def _exists(self, file: str) -> bool:
@@ -318,15 +318,15 @@ class Replica:
             self._remember(rows)
 
     def bump_again(self) -> None:
-        """Once no module call is in flight: SoftHSM inside a call takes a moved generation for its own doing."""
-        if not self._bump_again:
-            return
-        try:
-            with self._locks.create(0), self._locks.update(0), self._lock:
+        """A while after objects came or went, the generation moves once more.
+
+        A process that creates or destroys an object takes the generation it then finds for its own doing, and would
+        overlook what others did since it last looked (SoftHSM 2.6.1).
+        """
+        if self._bump_again:
+            with self._lock:
                 self._bump_again = False
                 self._bump()
-        except Busy:
-            return
 
     def _carry_out(self, action: Action, file: str, content: StoredObject | None, *, durable: bool = True) -> None:
         if action in (Action.CONFLICT_APPLY, Action.CONFLICT_REMOVE):

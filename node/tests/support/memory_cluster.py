@@ -145,6 +145,4 @@ def committed(store: MemoryStore) -> dict[str, bytes]:
 
 def invalidated(store: MemoryStore) -> dict[str, bytes]:
     prefix = keys.invalidated(PARTITION)
-    return {
-        item.key.removeprefix(prefix): SEALER.open(item.key, item.value).data[8:] for item in store.scan(prefix)
-    }
+    return {item.key.removeprefix(prefix): SEALER.open(item.key, item.value).data[8:] for item in store.scan(prefix)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 from keyfold.replication.decide import TORN, Action, Known, Local, follow, reconcile, unexplained
 
 KNOWN = [None, Known(5, "a"), Known(5, None), Known(7, "a")]
@@ -31,9 +32,7 @@ REMOTE = [None, Known(5, "a"), Known(7, "a"), Known(7, "b")]
         (Known(5, "a"), None, None, Action.NOTHING),
     ],
 )
-def test_reconcile_follows_the_table(
-    known: Known | None, local: Local, remote: Known | None, action: Action
-) -> None:
+def test_reconcile_follows_the_table(known: Known | None, local: Local, remote: Known | None, action: Action) -> None:
     assert reconcile(known, local, remote) is action
 
 

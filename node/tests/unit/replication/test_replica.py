@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.memory_cluster import TORN, Node, committed, invalidated, object_file
+
 from keyfold.errors import KeyfoldError
 from keyfold.store.errors import StoreUnavailable
 from keyfold.store.memory import Fate, MemoryEtcd
+from tests.support.memory_cluster import TORN, Node, committed, invalidated, object_file
 
 A, B = "a.object", "b.object"
 MakeNode = Callable[..., Node]
@@ -311,3 +312,13 @@ def test_labels_of_private_objects_come_from_the_module_and_survive_updates(node
     content = one.base.content("acme", A)
     assert content is not None
     assert (content.meta["label"], content.meta["id"]) == ("6c6162656c", "01")
+
+
+def test_processes_are_told_again_after_a_local_creation_or_destruction(node: MakeNode) -> None:
+    one = node()
+    one.create(A, object_file(b"1"))
+    for change in (lambda: one.create(B, object_file(b"2")), lambda: one.destroy(B)):
+        change()
+        after_the_call = one.directory.generation()
+        one.settle()
+        assert one.directory.generation() > after_the_call
