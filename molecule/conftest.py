@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -33,3 +34,9 @@ def session(cluster: Cluster) -> Iterator[Callable[..., Application]]:
     yield open_one
     for application in opened:
         application.close()
+
+
+@pytest.fixture
+def tag() -> str:
+    """Makes labels this run's own: the machines may be kept from an earlier one."""
+    return secrets.token_hex(3)

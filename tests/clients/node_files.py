@@ -3,7 +3,8 @@
 usage: python3 node_files.py PARTITION
 
 Prints one JSON object, `files` read from the token directory here and now, `agent` as the agent answers
-(local_digests), `etcd` out of a snapshot, each {file: digest}; and etcd's `revision`. A part that cannot be had is null.
+(local_digests), `etcd` out of a snapshot, each {file: digest}; and etcd's `revision`. A part that
+cannot be had is null.
 """
 
 from __future__ import annotations

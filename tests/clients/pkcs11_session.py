@@ -1,4 +1,4 @@
-"""A PKCS#11 application that a test drives line by line; it runs where the test says, with nothing but Debian's PyKCS11.
+"""A PKCS#11 application that a test drives line by line, wherever the test says. Needs nothing but Debian's PyKCS11.
 
 usage: python3 pkcs11_session.py MODULE TOKEN
 

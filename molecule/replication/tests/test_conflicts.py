@@ -19,38 +19,41 @@ Session = Callable[..., Application]
 
 @pytest.mark.parametrize("change", ["relabel", "destroy"])
 def test_a_change_based_on_what_another_node_has_replaced_is_refused(
-    cluster: Cluster, session: Session, change: str
+    cluster: Cluster, session: Session, tag: str, change: str
 ) -> None:
     """hsm2's agent stands still while its application changes the key: hsm1's change is certain to be the first."""
     one, two, three = (session(node) for node in cluster.nodes)
-    one.call("generate_secret", label=f"contested-{change}")
+    one.call("generate_secret", label=f"contested-{tag}")
     for late in (two, three):
-        wait_for(lambda late=late: f"contested-{change}" in late.labels("secret"), "the key", 5.0, 0.02)
+        wait_for(lambda late=late: f"contested-{tag}" in late.labels("secret"), "the key", 5.0, 0.02)
     with ThreadPoolExecutor(max_workers=1) as pool:
         with frozen(cluster.node("hsm2"), AGENT):
-            arguments = {"to": "from-hsm2"} if change == "relabel" else {}
-            losing = pool.submit(two.call, change, cls="secret", label=f"contested-{change}", **arguments)
-            one.call("relabel", cls="secret", label=f"contested-{change}", to=f"from-hsm1-{change}")
+            arguments = {"to": f"from-hsm2-{tag}"} if change == "relabel" else {}
+            losing = pool.submit(two.call, change, cls="secret", label=f"contested-{tag}", **arguments)
+            one.call("relabel", cls="secret", label=f"contested-{tag}", to=f"from-hsm1-{tag}")
             assert not losing.done()
         with pytest.raises(Pkcs11Error, match="CKR_"):
             losing.result(timeout=30)
     cluster.await_agreement()
+    if change == "destroy":
+        # SoftHSM 2.6.1 never looks again at a file its own process has removed: what was refused is seen by the next one.
+        two.call("login", pin=cluster.pin())
     for reader in (one, two, three):
-        wait_for(lambda reader=reader: f"from-hsm1-{change}" in reader.labels("secret"), "the winner's label", 5.0, 0.02)
-        assert not {f"contested-{change}", "from-hsm2"} & reader.labels("secret")
+        wait_for(lambda reader=reader: f"from-hsm1-{tag}" in reader.labels("secret"), "the winner's label", 5.0, 0.02)
+        assert not {f"contested-{tag}", f"from-hsm2-{tag}"} & reader.labels("secret")
 
 
 def test_of_racing_updates_each_is_either_refused_or_the_one_that_later_ones_replaced(
-    cluster: Cluster, session: Session
+    cluster: Cluster, session: Session, tag: str
 ) -> None:
     """Applications on all nodes relabel one key again and again: nothing that returned OK is lost but to a later OK."""
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     rng = random.Random(seed)
-    session(cluster.nodes[0]).call("generate_pair", label="raced")
+    session(cluster.nodes[0]).call("generate_pair", label=f"raced-{tag}")
     racers = [session(node) for node in cluster.nodes]
     for racer in racers:
-        wait_for(lambda racer=racer: "raced" in racer.labels(), "the key", 5.0, 0.02)
+        wait_for(lambda racer=racer: f"raced-{tag}" in racer.labels(), "the key", 5.0, 0.02)
     order = [rng.random() * 0.02 for _ in range(60)]
     outcomes: list[tuple[str, bool]] = []
     start = threading.Barrier(len(racers))
@@ -59,8 +62,8 @@ def test_of_racing_updates_each_is_either_refused_or_the_one_that_later_ones_rep
         start.wait()
         for number, pause in enumerate(order):
             threading.Event().wait(pause)
-            to = f"raced-{racer.machine.name}-{number}"
-            (before,) = (label for label in racer.labels() if label.startswith("raced"))
+            to = f"raced-{tag}-{racer.machine.name}-{number}"
+            (before,) = (label for label in racer.labels() if label.startswith(f"raced-{tag}"))
             try:
                 racer.call("relabel", cls="private", label=before, to=to)
             except Pkcs11Error:
@@ -78,8 +81,8 @@ def test_of_racing_updates_each_is_either_refused_or_the_one_that_later_ones_rep
     assert len(outcomes) == len(racers) * len(order)
     assert accepted
     cluster.await_agreement()
-    final = {label for label in racers[0].labels() if label.startswith("raced")}
+    final = {label for label in racers[0].labels() if label.startswith(f"raced-{tag}")}
     assert len(final) == 1
-    # The last accepted update of some node is what all have; an update that was refused is nowhere.
-    last_of_each = {[to for to in accepted if f"-{racer.machine.name}-" in to][-1:][0] for racer in racers if any(f"-{racer.machine.name}-" in to for to in accepted)}
-    assert final <= last_of_each
+    # What all have is some node's last accepted update; one that was refused is nowhere.
+    latest = {to.rsplit("-", 1)[0]: to for to in accepted}
+    assert final <= set(latest.values())

@@ -58,11 +58,10 @@ class Cluster:
             wait_for(lambda node=node: _all_level(node), f"three level nodes, seen from {node.name}", seconds)
 
     def await_agreement(self, partition: str = "acme", seconds: float = 60.0) -> dict[str, str]:
-        """Until all nodes are level and hold what etcd holds, by identity digest of every object; returns it.
+        """Until all nodes hold what etcd holds, by identity digest of every object; returns it.
 
         Compared on each node: the files as they are, the agent's view of them, and a snapshot of etcd.
         """
-        self.await_level(seconds)
         held: dict[str, dict[str, Any]] = {}
 
         def agreed() -> bool:
