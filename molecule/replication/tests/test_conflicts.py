@@ -36,7 +36,7 @@ def test_a_change_based_on_what_another_node_has_replaced_is_refused(
             losing.result(timeout=30)
     cluster.await_agreement()
     if change == "destroy":
-        # SoftHSM 2.6.1 never looks again at a file its own process has removed: what was refused is seen by the next one.
+        # SoftHSM 2.6.1 never looks again at a file that its own process removed: the next process sees it.
         two.call("login", pin=cluster.pin())
     for reader in (one, two, three):
         wait_for(lambda reader=reader: f"from-hsm1-{tag}" in reader.labels("secret"), "the winner's label", 5.0, 0.02)
