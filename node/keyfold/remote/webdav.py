@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,7 +13,7 @@ from urllib3.exceptions import HTTPError
 
 from keyfold.clock import Clock, SystemClock
 from keyfold.errors import KeyfoldError
-from keyfold.remote import errors, multistatus
+from keyfold.remote import errors, multistatus, tls
 from keyfold.remote.interface import CHUNK_BYTES, Entry, Remote, check_name
 
 CONNECT_SECONDS = 10.0
@@ -47,6 +46,7 @@ class WebDavRemote(Remote):
         self._idle = idle_seconds
         self._transfer = transfer_seconds
         self._session = requests.Session()
+        self._identity = tls.Identity(ca, cert, key)
         # The environment must not redirect backups through a proxy or widen whom we trust (REQUESTS_CA_BUNDLE).
         self._session.trust_env = False
         self._session.verify = str(ca)
@@ -158,14 +158,20 @@ class WebDavRemote(Remote):
 
     def _no_answer(self, error: Exception) -> KeyfoldError:
         host = urlsplit(self._url).netloc
-        tls = _tls_reason(error)
-        if tls:
-            return errors.not_allowed(f"TLS with the store {host} failed: {tls}")
+        reason = tls.reason_of(error) or self._refused_certificate(error)
+        if reason:
+            return errors.not_allowed(f"TLS with the store {host} failed: {reason}")
         if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
             return errors.not_allowed(f"a certificate file for the store cannot be read: {error}")
         if isinstance(error, requests.Timeout):
             return errors.failed(f"the store {host} did not answer in time: {error}")
         return errors.failed(f"the store {host} cannot be reached, or broke off: {error}")
+
+    def _refused_certificate(self, error: Exception) -> str:
+        if not isinstance(error, requests.ConnectionError) or isinstance(error, requests.Timeout):
+            return ""
+        address = urlsplit(self._url)
+        return tls.ask(address.hostname or "", address.port or 443, self._identity)
 
 
 class _Deadline:
@@ -201,16 +207,3 @@ class _Upload:
         chunk = self._body.read(min(self._left, max(size, CHUNK_BYTES)))
         self._left -= len(chunk)
         return chunk
-
-
-def _tls_reason(error: BaseException) -> str:
-    """What TLS said, wherever in the chain of causes it is; empty if it was not TLS."""
-    chain: list[BaseException] = [error]
-    for cause in chain:
-        nested = (cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args)
-        chain += [item for item in nested if isinstance(item, BaseException) and item not in chain]
-    verdicts: list[BaseException] = [cause for cause in chain if isinstance(cause, ssl.SSLError)]
-    verdicts = verdicts or [cause for cause in chain if isinstance(cause, requests.exceptions.SSLError)]
-    # A connection that merely ends is no verdict on a certificate.
-    ended = ssl.SSLEOFError | ssl.SSLZeroReturnError
-    return next((str(cause) for cause in verdicts if not isinstance(cause, ended)), "")
