@@ -81,7 +81,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 def run(module: AnsibleModule, command: NodeCommand) -> dict[str, Any]:
     """Make one set, or in check mode describe it."""
-    only = [word for name in module.params["partitions"] for word in ("--partition", name)]
+    only = [f"--partition={name}" for name in module.params["partitions"]]
     dry = ["--dry-run"] if module.check_mode else []
     made = command.run(["backup", "run", *only, *dry])["set"]
     objects = {row["name"]: row["objects"] for row in made["partitions"]}

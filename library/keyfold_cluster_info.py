@@ -132,19 +132,20 @@ def read(module: AnsibleModule, command: NodeCommand) -> dict[str, Any]:
 
 
 def _condition(name: str) -> Callable[[Mapping[str, Any]], str]:
-    if name == "agent":
-        return lambda _status: ""
-    if name == "cluster":
-        return no_cluster
     goal: int | None = None
 
     def applied(status: Mapping[str, Any]) -> str:
         # etcd's revision moves on while we wait: only what was there at the beginning is waited for.
         nonlocal goal
         goal = status["revision"] if goal is None else goal
-        return behind(status, goal)
+        return str(behind(status, goal))
 
-    return applied
+    unmet: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "agent": lambda _status: "",
+        "cluster": no_cluster,
+        "applied": applied,
+    }
+    return unmet[name]
 
 
 def main() -> None:

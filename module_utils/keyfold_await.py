@@ -40,7 +40,7 @@ def await_status(command: NodeCommand, unmet: Callable[[Mapping[str, Any]], str]
     deadline = time.monotonic() + seconds
     while True:
         try:
-            status = command.run(["status"])
+            status: dict[str, Any] = command.run(["status"])
             if not (reason := unmet(status)):
                 return status
         except KeyfoldCommandError as error:

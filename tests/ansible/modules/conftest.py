@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import stat
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -86,10 +89,10 @@ Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def run(fake: Fake, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+def run(fake: Fake, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a module as Ansible does, with --diff; returns what it printed."""
 
-    def run_module(name: str, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
+    def run_module(name: str, /, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
         arguments = {"command": str(fake.command), **arguments, "_ansible_check_mode": check, "_ansible_diff": True}
         with patch_module_args(arguments), pytest.raises(SystemExit):
             load(name).main()
@@ -97,3 +100,46 @@ def run(fake: Fake, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
         return result
 
     return run_module
+
+
+class Playbook:
+    """Runs plays with the real ansible-playbook, on localhost; temporary files and the log stay in `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def run(self, tasks: list[dict[str, Any]], *options: str) -> subprocess.CompletedProcess[str]:
+        play = {"name": "Test", "hosts": "localhost", "gather_facts": False, "tasks": tasks}
+        path = self.directory / "play.json"
+        path.write_text(json.dumps([play]))
+        environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")},
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_LOCAL_TEMP": str(self.directory / "local_tmp"),
+            "ANSIBLE_REMOTE_TMP": str(self.directory / "remote_tmp"),
+            "ANSIBLE_LOG_PATH": str(self.directory / "ansible.log"),
+            # The modules reach localhost through files, as they would without pipelining.
+            "ANSIBLE_PIPELINING": "false",
+        }
+        variables = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+        return subprocess.run(
+            [
+                Path(sys.executable).with_name("ansible-playbook"),
+                path,
+                "--inventory=localhost,",
+                f"--extra-vars={json.dumps(variables)}",
+                *options,
+            ],
+            env=environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+@pytest.fixture
+def playbook(tmp_path: Path) -> Playbook:
+    directory = tmp_path / "ansible"
+    directory.mkdir()
+    return Playbook(directory)

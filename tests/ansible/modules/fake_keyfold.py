@@ -105,7 +105,10 @@ def _cluster_info(_options: argparse.Namespace, state: dict[str, Any]) -> dict[s
 
 def _backup_run(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
     names = options.partition or list(state["partitions"])
-    made = {"created": "2026-01-01T00:00:00.000000Z", "partitions": [{"name": name, "objects": 3} for name in names]}
+    made: dict[str, Any] = {
+        "created": "2026-01-01T00:00:00.000000Z",
+        "partitions": [{"name": name, "objects": 3} for name in names],
+    }
     if not options.dry_run:
         made |= {"set_id": f"set-{len(state['sets']) + 1}", "sequence": len(state["sets"]) + 1, "verified": True}
         state["sets"].insert(0, made)

@@ -1,0 +1,115 @@
+"""What ansible-doc shows of a module is what the module does."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from .conftest import ROOT, load
+
+MODULES = [
+    "keyfold_backup",
+    "keyfold_backup_info",
+    "keyfold_cluster",
+    "keyfold_cluster_info",
+    "keyfold_genesis",
+    "keyfold_partition",
+    "keyfold_restore",
+]
+
+
+def argument_spec(name: str) -> dict[str, Any]:
+    """The module's own; keyfold_genesis has it in the action plugin that does the work."""
+    if name != "keyfold_genesis":
+        return dict(load(name).ARGUMENT_SPEC)
+    spec = importlib.util.spec_from_file_location("action_genesis", ROOT / "action_plugins" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    action = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(action)
+    return dict(action.ARGUMENT_SPEC)
+
+
+def described(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Documented options in the shape of an argument_spec; every one must be described."""
+    rows: dict[str, Any] = {}
+    for name, option in options.items():
+        assert option["description"]
+        row = {key: option[key] for key in ("type", "elements", "choices", "default", "required") if key in option}
+        if "suboptions" in option:
+            row["options"] = described(option["suboptions"])
+        rows[name] = row
+    return rows
+
+
+def specified(options: Mapping[str, Any]) -> dict[str, Any]:
+    """An argument_spec without what documentation does not show."""
+    rows: dict[str, Any] = {}
+    for name, option in options.items():
+        row = {key: value for key, value in option.items() if key not in ("no_log", "options")}
+        if "options" in option:
+            row["options"] = specified(option["options"])
+        rows[name] = row
+    return rows
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_documented_options_are_those_of_the_module(name: str) -> None:
+    documentation = yaml.safe_load(load(name).DOCUMENTATION)
+    assert documentation["module"] == name
+    assert described(documentation["options"]) == specified(argument_spec(name))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_pass_the_modules_own_check(name: str) -> None:
+    from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+    tasks = [task for task in yaml.safe_load(load(name).EXAMPLES) if name in task]
+    assert tasks
+    for task in tasks:
+        assert task["name"][0].isupper()
+        assert ArgumentSpecValidator(argument_spec(name)).validate(task[name] or {}).error_messages == []
+
+
+def test_every_secret_option_is_hidden() -> None:
+    partition = argument_spec("keyfold_partition")["partitions"]["options"]
+    assert partition["initial_pin"]["no_log"]
+    assert partition["initial_so_pin"]["no_log"]
+    assert argument_spec("keyfold_cluster")["root"]["no_log"]
+
+
+def test_ansible_doc_renders_every_module_and_plugin() -> None:
+    ansible_doc = Path(sys.executable).with_name("ansible-doc")
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    for kind, names in {"module": MODULES, "lookup": ["keyfold_genesis", "keyfold_initial_pins"]}.items():
+        shown = subprocess.run(
+            [ansible_doc, "--json", "--type", kind, *names], env=environment, cwd=ROOT, capture_output=True, check=True
+        )
+        for name, entry in json.loads(shown.stdout).items():
+            assert entry["doc"]["description"], name
+            assert entry["return"], name
+            assert entry["examples"].strip(), name
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "keyfold_genesis"])
+def test_returned_keys_are_documented(name: str, run: Any, fake: Any) -> None:
+    arguments: dict[str, dict[str, Any]] = {
+        "keyfold_partition": {"partitions": []},
+        "keyfold_restore": {"partition": "acme", "ticket": "T"},
+        "keyfold_cluster": {"name": "n", "uuid": fake.state["cluster"]["uuid"], "root": "ab" * 32},
+    }
+    documented = set(yaml.safe_load(load(name).RETURN))
+    done = run(name, **arguments.get(name, {}))
+    fake.set(failures=[{"ok": False, "code": "disk", "exit_code": 9, "what": "W", "not_done": "N", "next": "X"}])
+    failed = run(name, **arguments.get(name, {}))
+    ansibles_own = {"changed", "failed", "msg", "invocation", "diff", "warnings", "exception"}
+    assert (set(done) | set(failed)) - ansibles_own == documented
