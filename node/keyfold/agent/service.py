@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 10
 _HEARTBEAT_SECONDS = 3.0
+_STATUS_PAUSE_SECONDS = 0.2
 _SETTLE_SECONDS = 0.05
 _IDLE_SECONDS = 5.0
 # Killing the agent at any moment is safe; this only lets a step under way finish.
@@ -40,11 +41,11 @@ class Service:
         self.host = host
         self.base = base
         self.clock = clock
-        tools = Tools(store, base, clock, config.node, config.state / "conflicts", host.drain)
-        self.registry = Registry(tools, host)
-        self.follower = Follower(store, self.registry, on_level=self._level)
         self._stop = threading.Event()
         self._changed = threading.Event()
+        tools = Tools(store, base, clock, config.node, config.state / "conflicts", host.drain)
+        self.registry = Registry(tools, host)
+        self.follower = Follower(store, self.registry, on_progress=self._changed.set)
         self._threads = [
             threading.Thread(target=loop, name=name, daemon=True)
             for name, loop in (
@@ -93,9 +94,6 @@ class Service:
             "conflicts": self.host.conflicts(),
             "problem": self.problem,
         }
-
-    def _level(self) -> None:
-        self._changed.set()
 
     def _guard(self, loop: Callable[[], None]) -> Callable[[], None]:
         def run() -> None:
@@ -149,4 +147,7 @@ class Service:
                 published = row
             if not self.store.keep_alive(lease):
                 return
-            self._stop.wait(_HEARTBEAT_SECONDS if row == self.node_row() else 0.5)
+            # At once when something was applied, but no more than a few times a second.
+            self._changed.wait(_HEARTBEAT_SECONDS)
+            self._changed.clear()
+            self._stop.wait(_STATUS_PAUSE_SECONDS)

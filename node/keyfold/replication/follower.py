@@ -22,10 +22,10 @@ _RELEVANT = (keys.CLUSTER, keys.PARTITIONS, keys.OBJECTS)
 class Follower:
     """`delivered`: the newest revision of the watch that concerned partitions or objects."""
 
-    def __init__(self, store: Store, registry: Registry, on_level: Callable[[], None]) -> None:
+    def __init__(self, store: Store, registry: Registry, on_progress: Callable[[], None]) -> None:
         self._store = store
         self._registry = registry
-        self._on_level = on_level
+        self._on_progress = on_progress
         self._stop = threading.Event()
         self._watch: Watch | None = None
         self.delivered = 0
@@ -59,7 +59,7 @@ class Follower:
         head = self._store.get(keys.HEAD, revision=revision)
         self.delivered = 0 if head is None else head.mod_revision
         self.problem = ""
-        self._on_level()
+        self._on_progress()
         return revision
 
     def _follow(self, revision: int) -> None:
@@ -86,3 +86,4 @@ class Follower:
             if replica is not None:
                 replica.follow(batch.revision, tuple(events))
         self.delivered = relevant[-1].mod_revision
+        self._on_progress()
