@@ -13,11 +13,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support.webdav_server import make_credentials, serve, webdav_app
+
 from keyfold.errors import KeyfoldError
 from keyfold.remote import Remote
 from keyfold.remote.memory import MemoryRemote
 from keyfold.remote.webdav import WebDavRemote
-from tests.support.webdav_server import make_credentials, serve, webdav_app
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from support.etcd_server import EtcdCluster, etcd_cluster
 
 from keyfold.errors import KeyfoldError
 from keyfold.store import Store, open_store
 from keyfold.store.errors import Compacted, LeaseGone, TooLarge
 from keyfold.store.interface import Batch, Delete, Event, KeyValue, Put, Unchanged, Watch
 from keyfold.store.memory import MemoryEtcd, MemoryStore
-from tests.support.etcd_server import EtcdCluster, etcd_cluster
 
 _numbers = itertools.count(1)
 

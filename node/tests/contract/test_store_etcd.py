@@ -11,6 +11,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from support.etcd_server import EtcdCluster, EtcdMember, await_that, etcd_cluster, make_tls_files
+from support.tcp_proxy import Mode, TcpProxy, tcp_proxy
 
 from keyfold.errors import KeyfoldError
 from keyfold.store import Store, StoreConfig, open_store
@@ -18,8 +20,6 @@ from keyfold.store.errors import CertificateRefused, OutcomeUnknown, StoreFull, 
 from keyfold.store.etcd import calls, endpoints, watch
 from keyfold.store.interface import Batch, Put, Unchanged
 from keyfold.store.settle import settle
-from tests.support.etcd_server import EtcdCluster, EtcdMember, await_that, etcd_cluster, make_tls_files
-from tests.support.tcp_proxy import Mode, TcpProxy, tcp_proxy
 
 pytestmark = pytest.mark.container
 _numbers = itertools.count(1)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.softhsm_application import Application, application
 
 from keyfold.custody.create import create_partition_token, write_softhsm2_conf
 from keyfold.token.object_file import TornFile, describe, identity, parse, with_generation
 from keyfold.token.softhsm import SoftHsmDirectory
-from tests.support.softhsm_application import Application, application
 
 pytestmark = pytest.mark.container
 

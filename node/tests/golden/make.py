@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.backup_site import make_site
+from support.softhsm_application import application
 
 from keyfold.custody.create import create_partition_token
 from keyfold.token.object_file import describe, parse
-from tests.support.backup_site import make_site
-from tests.support.softhsm_application import application
 
 CKA_EC_POINT = 0x181
 PARTITION, PIN, LABEL = "golden", "golden-pin", "golden key"

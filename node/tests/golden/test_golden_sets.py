@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.hashes import SHA256
+from support.backup_site import BackupSite, make_site
+from support.softhsm_application import application
 
 from keyfold.backup.cluster import ClusterState
 from keyfold.backup.sets import RECORD_KIND
 from keyfold.backup.verify import require_good, verify_sets
 from keyfold.custody.conf import write_softhsm2_conf
-from tests.support.backup_site import BackupSite, make_site
-from tests.support.softhsm_application import application
 
 VERSIONS = sorted(path for path in Path(__file__).parent.iterdir() if (path / "expected.json").exists())
 

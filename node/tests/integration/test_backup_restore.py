@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support import age_plugin
+from support.live_cluster import PIN, LiveCluster, LiveNode, wait_for
+from support.softhsm_application import application
+from support.webdav_server import make_credentials, serve, webdav_app
 
 from keyfold.backup.cluster import ClusterState
 from keyfold.backup.run import Backup
@@ -19,10 +23,6 @@ from keyfold.remote import Remote
 from keyfold.remote.webdav import WebDavRemote
 from keyfold.restore.run import Request, Restore
 from keyfold.restore.select import Selection
-from tests.support import age_plugin
-from tests.support.live_cluster import PIN, LiveCluster, LiveNode, wait_for
-from tests.support.softhsm_application import application
-from tests.support.webdav_server import make_credentials, serve, webdav_app
 
 pytestmark = pytest.mark.container
 

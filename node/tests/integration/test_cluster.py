@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from keyfold.errors import KeyfoldError
+from support.live_cluster import PIN, SO_PIN, LiveCluster, LiveNode, wait_for
 
-from tests.support.live_cluster import PIN, SO_PIN, LiveCluster, LiveNode, wait_for
+from keyfold.errors import KeyfoldError
 
 pytestmark = pytest.mark.container
 
@@ -101,9 +101,7 @@ def test_an_agent_that_was_away_catches_up(cluster: LiveCluster) -> None:
     tool(one, "--keygen", "--key-type", "AES:32", "--label", "meanwhile")
     two.start()
     wait_for(lambda: "meanwhile" in labels(two), what="the key")
-    assert two.client.call("local_digests", partition="acme") == one.client.call(
-        "local_digests", partition="acme"
-    )
+    assert two.client.call("local_digests", partition="acme") == one.client.call("local_digests", partition="acme")
 
 
 def test_a_wrong_login_changes_nothing_in_etcd(cluster: LiveCluster) -> None:

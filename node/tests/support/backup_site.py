@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support import age_plugin
+from support.fake_agent import FakeAgent
 
 from keyfold.backup.cluster import ClusterState
 from keyfold.backup.manifest import Manifest
@@ -15,8 +17,6 @@ from keyfold.config import Config, load
 from keyfold.remote.memory import MemoryRemote
 from keyfold.restore.run import Outcome, Request, Restore
 from keyfold.restore.select import Selection
-from tests.support import age_plugin
-from tests.support.fake_agent import FakeAgent
 
 ROOT = bytes(range(32))
 CLUSTER_UUID = "11111111-2222-4333-8444-555555555555"

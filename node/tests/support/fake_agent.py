@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from support.memory_cluster import object_file
+
 from keyfold.backup.recipient import encode_recipient
 from keyfold.custody.memory_keys import MemorySystemKeys
 from keyfold.errors import KeyfoldError
 from keyfold.token.object_file import identity
-from tests.support.memory_cluster import object_file
 
 Meta = dict[str, Any]
 

@@ -8,12 +8,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support import age_plugin
 
 from keyfold.backup import recipient
 from keyfold.backup.age import Encryption, decrypting
 from keyfold.custody.memory_keys import MemorySystemKeys
 from keyfold.errors import KeyfoldError
-from tests.support import age_plugin
 
 ROOT = bytes(range(32))
 CLUSTER = "11111111-2222-4333-8444-555555555555"

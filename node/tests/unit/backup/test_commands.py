@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.backup_site import BackupSite, make_site
 
 from keyfold.commands import backup, restore
 from keyfold.context import Context
 from keyfold.errors import KeyfoldError
-from tests.support.backup_site import BackupSite, make_site
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from support.backup_site import CLUSTER_UUID, BackupSite, make_site
 
 from keyfold.backup import manifest, sets
 from keyfold.backup.cluster import ClusterState
@@ -18,7 +19,6 @@ from keyfold.backup.verify import require_good, verify_sets
 from keyfold.errors import KeyfoldError
 from keyfold.remote import errors
 from keyfold.remote.memory import Fault
-from tests.support.backup_site import CLUSTER_UUID, BackupSite, make_site
 
 
 @pytest.fixture

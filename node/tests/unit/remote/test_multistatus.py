@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+
 from keyfold.errors import KeyfoldError
 from keyfold.remote.multistatus import parse
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.webdav_server import Credentials, Wsgi, make_credentials, serve, webdav_app
+
 from keyfold.clock import SystemClock
 from keyfold.errors import KeyfoldError
 from keyfold.remote.webdav import WebDavRemote
-from tests.support.webdav_server import Credentials, Wsgi, make_credentials, serve, webdav_app
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from pathlib import Path
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support.memory_cluster import TORN, Node, committed, object_file
 
 from keyfold.errors import KeyfoldError
 from keyfold.store.memory import Fate, MemoryEtcd
-from tests.support.memory_cluster import TORN, Node, committed, object_file
 
 NODES = st.integers(0, 2)
 FILES = st.sampled_from([f"{name}.object" for name in "abcd"])

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.memory_cluster import TORN, Node, committed, invalidated, object_file
 
 from keyfold.errors import KeyfoldError
 from keyfold.store.errors import StoreUnavailable
 from keyfold.store.memory import Fate, MemoryEtcd
-from tests.support.memory_cluster import TORN, Node, committed, invalidated, object_file
 
 A, B = "a.object", "b.object"
 MakeNode = Callable[..., Node]

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.backup_site import CLUSTER_UUID, BackupSite, make_site
+from support.memory_cluster import object_file
 
 from keyfold.backup import manifest
 from keyfold.backup.manifest import Manifest
 from keyfold.errors import KeyfoldError
 from keyfold.restore.plan import Action
 from keyfold.restore.select import Selection
-from tests.support.backup_site import CLUSTER_UUID, BackupSite, make_site
-from tests.support.memory_cluster import object_file
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from support.http_script import Talk, answering, answering_always, serve
 
 from keyfold.store import Store, StoreConfig, open_store
 from keyfold.store.errors import OutcomeUnknown, StoreUnavailable
 from keyfold.store.interface import Put
-from tests.support.http_script import Talk, answering, answering_always, serve
 
 
 def answer(message: object, status: str = "200 OK") -> bytes:
@@ -53,7 +53,7 @@ def test_a_transaction_that_was_surely_refused_is_offered_to_the_next_and_the_cl
         refusal("etcdserver: leader changed"),
         refusal("an error of a later version"),
         b"HTTP/1.1 20",
-        b"HTTP/1.0 200 OK\r\n\r\n{\"head",
+        b'HTTP/1.0 200 OK\r\n\r\n{"head',
     ],
     ids=["timed out", "leader changed", "not known", "cut short", "cut short unnoticed"],
 )

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from support.http_script import OK, Talk, answering, read_request, serve
 
 from keyfold.errors import KeyfoldError
 from keyfold.store import StoreConfig, open_store
 from keyfold.store.etcd.transport import Answer, Endpoint, NotDone, PerhapsDone
-from tests.support.http_script import OK, Talk, answering, read_request, serve
 
 
 @contextmanager

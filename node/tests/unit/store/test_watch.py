@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from support.http_script import Talk, answering, read_request, serve
 
 from keyfold.errors import KeyfoldError
 from keyfold.store import StoreConfig, open_store
 from keyfold.store.etcd.codec import key64
 from keyfold.store.etcd.transport import Endpoint
 from keyfold.store.etcd.watch import SILENCE_SECONDS
-from tests.support.http_script import Talk, answering, read_request, serve
 
 HEADER = b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n"
 
