@@ -16,8 +16,9 @@ _PAUSE_AFTER_ERROR_SECONDS = 0.2
 class KeyStream(threading.Thread):
     """Generates P-256 pairs on the subscriber's machine; after an error it connects again, as an application would.
 
-    `acknowledged`: labels of the pairs whose generation returned OK. `refused`: (label, error) of the others, which may
-    or may not exist: the answer was an error or never came. `longest_gap_seconds` between two that returned OK.
+    `prefix`: what all labels begin with. `acknowledged`: labels of the pairs whose generation returned OK. `refused`:
+    (label, error) of the others, which may or may not exist: the answer was an error or never came.
+    `longest_gap_seconds` between two that returned OK.
     """
 
     def __init__(self, cluster: Cluster, name: str, partition: str = "acme") -> None:
@@ -25,7 +26,8 @@ class KeyStream(threading.Thread):
         self.acknowledged: list[str] = []
         self.refused: list[tuple[str, str]] = []
         self.longest_gap_seconds = 0.0
-        self._cluster, self._prefix, self._partition = cluster, name, partition
+        self.prefix = name
+        self._cluster, self._partition = cluster, partition
         self._application = Application.remote(cluster.app, partition)
         self._end = threading.Event()
         self._failure: BaseException | None = None
@@ -40,7 +42,7 @@ class KeyStream(threading.Thread):
     def _generate(self) -> None:
         connected, last, count = False, time.monotonic(), 0
         while not self._end.is_set():
-            label = f"{self._prefix}-{count}"
+            label = f"{self.prefix}-{count}"
             try:
                 if not connected:
                     self._application.call("login", pin=self._cluster.pin(self._partition))
