@@ -137,6 +137,12 @@ revoked:
   returned: always
   type: list
   elements: str
+newly_revoked:
+  description: Names whose certificates this run added to the revocation list; connections made with them are still up.
+  returned: always
+  type: list
+  elements: str
+  sample: [partition-globex]
 """
 
 import traceback
@@ -159,6 +165,7 @@ from ansible.module_utils.keyfold_pki import (
     Issued,
     PkiError,
     Policy,
+    PublishRevocations,
     SignAuthority,
     State,
     Wanted,
@@ -244,11 +251,20 @@ def _result(after: State, actions: list[Action], *, planned: bool) -> dict[str, 
             name: {"serial": leaf.serial, "not_after": _iso(leaf.not_after)} for name, leaf in given_out.items()
         },
         "revoked": sorted(after.revocations.serials if after.revocations else ()),
+        "newly_revoked": sorted(_newly_revoked(after, actions)),
         "diff": {
             "before": {key: row for action in actions for key, row in _before(action).items()},
             "after": {key: row for action in actions for key, row in _after(action, given_out, planned).items()},
         },
     }
+
+
+def _newly_revoked(state: State, actions: list[Action]) -> set[str]:
+    serials: set[str] = set()
+    for action in actions:
+        if isinstance(action, PublishRevocations):
+            serials |= action.serials - (action.before.serials if action.before else set())
+    return {leaf.name for leaf in state.issued if leaf.serial in serials}
 
 
 def _action_row(action: Action) -> dict[str, str]:

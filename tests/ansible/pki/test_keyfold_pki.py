@@ -114,9 +114,11 @@ def test_a_changed_wish_replaces_certificate_and_key_and_the_diff_shows_both(pki
 
 def test_revocation_reaches_the_list_and_stays_there(pki: Pki, directory: Path) -> None:
     first = pki()["certificates"]["partition-acme"]["serial"]
-    assert pki(revoked=["partition-acme"])["revoked"] == [first]
+    answer = pki(revoked=["partition-acme"])
+    assert (answer["revoked"], answer["newly_revoked"]) == ([first], ["partition-acme"])
     assert revoked_serials(directory) == {first}
-    assert pki(revoked=["partition-acme"])["changed"] is False
+    again = pki(revoked=["partition-acme"])
+    assert (again["changed"], again["newly_revoked"]) == (False, [])
     second = pki()["certificates"]["partition-acme"]["serial"]
     assert second != first
     assert pki(revoked=[second])["certificates"]["partition-acme"]["serial"] not in {first, second}
