@@ -1,4 +1,4 @@
-"""Whole agents in one process over a real etcd, real SoftHSM files and real inotify; only systemd and users are left out."""
+"""Whole agents in one process over a real etcd, SoftHSM files and inotify; only systemd and users are left out."""
 
 from __future__ import annotations
 
