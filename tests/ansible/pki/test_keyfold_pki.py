@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from keyfold_pki_x509 import Signer, new_key, sign_authority, sign_revocations
 
 PASSPHRASE = "correct horse battery staple"
 ACME = {"name": "partition-acme", "profile": "partition", "common_name": "acme", "days": 397}
@@ -125,17 +127,20 @@ def test_revocation_reaches_the_list_and_stays_there(pki: Pki, directory: Path) 
     assert revoked_serials(directory) == {first, second}
 
 
-def test_revocation_lists_are_numbered_and_keep_their_dates(pki: Pki, directory: Path) -> None:
-    first = pki()["certificates"]["partition-acme"]["serial"]
-    pki(revoked=[first])
-    before = x509.load_pem_x509_crl((directory / "crl.pem").read_bytes())
-    pki(revoked=["etcd-hsm1"])
-    after = x509.load_pem_x509_crl((directory / "crl.pem").read_bytes())
-    numbers = [crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number for crl in (before, after)]
-    assert numbers == [2, 3]
-    kept = after.get_revoked_certificate_by_serial_number(int(first, 16))
-    assert kept is not None
-    assert kept.revocation_date_utc == next(iter(before)).revocation_date_utc
+def test_revocation_lists_are_numbered_and_keep_their_dates() -> None:
+    first, day = datetime(2026, 11, 24, tzinfo=UTC), timedelta(days=1)
+    key = new_key()
+    signer = Signer(sign_authority(Signer(None, key), key, "test", first, first + 9 * day), key)
+    one, other = "1" * 40, "2" * 40
+    before = sign_revocations(signer, frozenset({one}), None, first, first + 5 * day)
+    after = x509.load_pem_x509_crl(
+        sign_revocations(signer, frozenset({one, other}), before, first + day, first + 6 * day)
+    )
+    assert after.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == 2
+    assert {f"{entry.serial_number:040x}": entry.revocation_date_utc for entry in after} == {
+        one: first,
+        other: first + day,
+    }
 
 
 def test_a_wrong_passphrase_changes_nothing(pki: Pki, directory: Path) -> None:

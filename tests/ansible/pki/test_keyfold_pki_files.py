@@ -86,6 +86,7 @@ def test_a_link_is_replaced_not_followed(install: Install, directory: Path, key_
     target = directory.parent / "elsewhere"
     directory.mkdir(parents=True)
     target.write_text(key_pem)
+    target.chmod(0o600)
     (directory / "tls.key").symlink_to(target)
     assert install(row("tls.key", key_pem))["changed"] is True
     assert not (directory / "tls.key").is_symlink()
