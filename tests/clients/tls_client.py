@@ -1,8 +1,9 @@
 """Speak to a TLS server as whoever standard input says, and print what came of it, as JSON.
 
-Standard input: {"host", "port", "certificate": PEM or null, "key": PEM or null, "version": "TLSv1_3" or "TLSv1_2",
-"requests": [[method, path, headers, body], …] or null}. With requests it prints the status of each; without, whether a
-PKCS#11 service answers behind the connection. A connection that is refused prints {"refused": reason}.
+Standard input: {"host", "port", "authority": PEM, "certificate": PEM or null, "key": PEM or null,
+"version": "TLSv1_3" or "TLSv1_2", "requests": [[method, path, headers, body], …] or null}. With requests it prints the
+status of each; without, whether a PKCS#11 service answers behind the connection. A connection that is refused prints
+{"refused": reason}.
 """
 
 from __future__ import annotations
@@ -15,14 +16,13 @@ import sys
 import tempfile
 from typing import Any
 
-AUTHORITY = "/etc/keyfold/pki/ca.crt"
 SECONDS = 10.0
 # The first byte of p11-kit's protocol, in both directions, is its version.
 P11_KIT_VERSION = b"\0"
 
 
 def context_of(order: dict[str, Any]) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=AUTHORITY)
+    context = ssl.create_default_context(cadata=order["authority"])
     context.minimum_version = context.maximum_version = ssl.TLSVersion[order["version"]]
     if order["certificate"]:
         with tempfile.NamedTemporaryFile("w") as pair:

@@ -72,6 +72,7 @@ def speak(
     order = {
         "host": server,
         "port": port,
+        "authority": (controller_directory() / "pki/ca.crt").read_text(),
         "certificate": who.certificate,
         "key": who.key,
         "version": version,
