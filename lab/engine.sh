@@ -36,10 +36,18 @@ stop() {
   await 30 test ! -e "/proc/$pid"
 }
 
+# Every systemd takes a dozen of the 128 inotify instances that the kernel gives root by default; so does an agent one.
+raise_inotify_limit() {
+  local limit=/proc/sys/fs/inotify/max_user_instances
+  (($(cat "$limit") >= 1024)) || { echo 1024 >"$limit"; } 2>/dev/null ||
+    say "note: $limit is $(cat "$limit"); with many containers 'sysctl fs.inotify.max_user_instances=1024' may be needed"
+}
+
 if [[ ${1:-} == stop ]]; then
   stop
   exit
 fi
+raise_inotify_limit
 if answers; then exit 0; fi
 as_root || die "no Docker engine answers ('docker info' fails)" "no container was made" \
   "start Docker, or join the group docker, or run make as root"
