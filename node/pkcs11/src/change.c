@@ -49,11 +49,7 @@ CK_RV change_begin(struct change *self)
     if (error != 0)
         return no_lock(self, lock_name, error);
     error = agent_connect(&self->agent, config->agent_socket);
-    if (error != 0) {
-        lock_release(&self->lock);
-        return no_agent(self, error);
-    }
-    return CKR_OK;
+    return error == 0 ? CKR_OK : no_agent(self, error);
 }
 
 bool change_is_guarded(const struct change *self)

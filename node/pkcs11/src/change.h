@@ -24,7 +24,7 @@ struct change {
     {.call = (call_name), .kind = (commit_kind), .lock = PRIVATE_FD_CLOSED, .agent = PRIVATE_FD_CLOSED}
 
 /*
- * Take the lock and reach the agent. Anything but CKR_OK means that nothing has been changed and nothing is held:
+ * Take the lock and reach the agent. Anything but CKR_OK means that SoftHSM must not be asked to change anything:
  * CKR_FUNCTION_FAILED (no lock), CKR_DEVICE_ERROR (no agent), CKR_CRYPTOKI_NOT_INITIALIZED.
  */
 CK_RV change_begin(struct change *self);
@@ -39,7 +39,7 @@ bool change_is_guarded(const struct change *self);
 enum commit_outcome change_commit(struct change *self, const struct object_hints *objects, size_t count,
                                   CK_RV *rv);
 
-/* Let go of agent and lock; harmless after a change_begin that failed. */
+/* Let go of agent and lock; needed in every case, also when change_begin failed or was not called. */
 void change_end(struct change *self);
 
 #endif

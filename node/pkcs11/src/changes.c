@@ -33,11 +33,9 @@ static CK_RV commit_created(struct change *change, CK_SESSION_HANDLE session,
     CK_RV rv = CKR_OK;
 
     for (size_t i = 0; i < count; i++) {
-        enum tokenness tokenness = object_tokenness(session, *created[i]);
-
-        if (tokenness == SESSION_OBJECT)
+        if (object_tokenness(session, *created[i]) == SESSION_OBJECT)
             continue;
-        if (tokenness == UNKNOWN_OBJECT || !object_describe(session, *created[i], &hints[token_objects])) {
+        if (!object_describe(session, *created[i], &hints[token_objects])) {
             report(change->call, "the session was closed or logged out meanwhile", "the object is not stored",
                    "try again");
             return undo_created(change, session, created, count, CKR_FUNCTION_FAILED);

@@ -200,7 +200,7 @@ static void unusable_answers_undo_creations(void)
     check_said("no usable answer from the agent: Connection timed out");
     check(deadline_now() - begin >= 1000 && deadline_now() - begin < 5000, "after the deadline, not before");
     check_number(count_labelled(&partition, "secret-new"), 0, "no object is left");
-    fake_agent_reply(partition.agent, "{\"ok\":true");
+    fake_agent_reply(partition.agent, "{\"ok\":true,\"revision\":1");
     check_number(make_data("secret-new", &yes, &object), CKR_DEVICE_ERROR, "half a reply is no reply");
     check_number(count_labelled(&partition, "secret-new"), 0, "no object is left");
     fake_agent_reply(partition.agent, REPLY_DONE);

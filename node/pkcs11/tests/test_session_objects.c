@@ -3,10 +3,13 @@
 #include "tap.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct partition partition;
@@ -64,6 +67,43 @@ static void creating(CK_OBJECT_HANDLE token_key)
     check_number(count_labelled(&partition, "session"), 3, "the session objects are there");
 }
 
+/* A key pair with one half on the token, made in a thread of its own. */
+struct half_pair {
+    bool public_token;
+    atomic_bool done;
+    CK_RV rv;
+};
+
+static void *make_half_pair(void *argument)
+{
+    struct half_pair *pair = argument;
+    CK_OBJECT_HANDLE public_key, private_key;
+
+    pair->rv = make_p256(module, session, pair->public_token, !pair->public_token, "half", &public_key, &private_key);
+    atomic_store(&pair->done, true);
+    return NULL;
+}
+
+/* Without the lock SoftHSM must not even begin: the agent could take the files for somebody else's. */
+static void softhsm_is_not_called_before_the_lock_is_had(bool public_token, const char *outcome)
+{
+    struct half_pair pair = {.public_token = public_token};
+    struct timespec moment = {0, 5000000};
+    size_t before = partition_object_files(&partition), most = before;
+    pthread_t thread;
+
+    need(pthread_create(&thread, NULL, make_half_pair, &pair) == 0, "pthread_create");
+    while (!atomic_load(&pair.done)) {
+        size_t now = partition_object_files(&partition);
+
+        most = now > most ? now : most;
+        nanosleep(&moment, NULL);
+    }
+    pthread_join(thread, NULL);
+    check_number(pair.rv, CKR_FUNCTION_FAILED, outcome);
+    check_number(most, before, "and no file was made meanwhile");
+}
+
 int main(void)
 {
     CK_OBJECT_HANDLE token_key, copy;
@@ -89,6 +129,8 @@ int main(void)
                  "so does C_CopyObject of a token key");
     check_number(module->C_DestroyObject(session, token_key), CKR_FUNCTION_FAILED,
                  "so does C_DestroyObject of a token key");
+    softhsm_is_not_called_before_the_lock_is_had(true, "a pair with its public half on the token waits");
+    softhsm_is_not_called_before_the_lock_is_had(false, "a pair with its private half on the token waits");
     check_number(count_labelled(&partition, "token"), 1, "nothing was made or destroyed");
     partition_close(&partition);
     return finish_tap();
