@@ -17,6 +17,7 @@ EXIT_CODES = {
     "disk": 9,
     "certificate": 10,
     "denied": 11,
+    "too_large": 12,
 }
 
 

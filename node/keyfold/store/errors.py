@@ -74,5 +74,5 @@ class TooLarge(KeyfoldError):
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            "invalid", what, not_done="the transaction was not sent", next_step="split it into smaller transactions"
+            "too_large", what, not_done="the transaction was not sent", next_step="split it into smaller transactions"
         )
