@@ -1,0 +1,71 @@
+"""Run the measurements that are named, or all; each one's figures are saved as soon as it ends."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from benchmarks.keyfold_bench import cluster, results
+from benchmarks.keyfold_bench.document import RESULTS
+from benchmarks.keyfold_bench.figures import FIGURES
+from benchmarks.keyfold_bench.machines import BenchFailed
+from benchmarks.keyfold_bench.measure import agent, commit, demo, join, sign, site, size, usable
+
+# In this order: small partitions first, then what wants 10,000 objects, memory at last.
+_ON_CLUSTER = {
+    "commit": commit.measure,
+    "usable": usable.measure,
+    "sign": sign.measure,
+    "size": size.measure,
+    "join": join.measure,
+    "agent": agent.measure,
+}
+_MEASUREMENTS = {"site": site.measure, **_ON_CLUSTER, "demo": demo.measure}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks/run", description=__doc__)
+    parser.add_argument("measurements", nargs="*", metavar="MEASUREMENT", help=", ".join(_MEASUREMENTS))
+    parser.add_argument("--keep", action="store_true", help="leave the cluster up, and use it again")
+    arguments = parser.parse_args()
+    wanted = arguments.measurements or list(_MEASUREMENTS)
+    if unknown := set(wanted) - set(_MEASUREMENTS):
+        parser.error(f"no such measurement: {', '.join(sorted(unknown))}")
+    try:
+        _measure_all([name for name in _MEASUREMENTS if name in wanted], keep=arguments.keep)
+    except BenchFailed as error:
+        print(
+            f"error: {error}\n  not done: the remaining measurements; those that ended are in {RESULTS.name}\n"
+            f"  next:     benchmarks/run --keep {' '.join(wanted)}, then docker exec … journalctl -e",
+            file=sys.stderr,
+        )
+        return 1
+    finally:
+        if not arguments.keep:
+            cluster.remove()
+    return 0
+
+
+def _measure_all(names: list[str], *, keep: bool) -> None:
+    prepared = False
+    for name in names:
+        if name in _ON_CLUSTER and not prepared:
+            if "site" not in names and not (keep and cluster.exists()):
+                cluster.make()
+            cluster.prepare()
+            prepared = True
+        begun = time.monotonic()
+        measured = _MEASUREMENTS[name]()
+        results.save(RESULTS, measured)
+        print(f"{name}: {time.monotonic() - begun:.0f} s", flush=True)
+        for figure, runs in measured.items():
+            made = results.entry(figure, runs)
+            goal = (
+                "" if FIGURES[figure].goal is None else f"  (goal {made['goal']}: {'met' if made['met'] else 'MISSED'})"
+            )
+            print(f"  {figure} {made['value']:g} {made['unit']}{goal}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""A cluster to measure: made by the real playbooks, filled by the programs in benchmarks/programs."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tarfile
+import time
+
+from benchmarks.keyfold_bench.machines import NODES, PLACE, ROOT, SET, Program, await_, keyfold, on, run
+
+MODULE = "/usr/lib/x86_64-linux-gnu/pkcs11/keyfold-pkcs11.so"
+SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
+BARE_IMAGE = "keyfold-base:13"
+NODE_IMAGE = "keyfold-node:13"
+BUILD_IMAGE = "keyfold-build:13"
+MANY = 10_000
+FEW = 100
+_LEVEL_SECONDS = 120.0
+_RECAP = re.compile(r"^(\S.*?) -+ ([0-9.]+)s$", re.MULTILINE)
+_COMPILE = "cat >/tmp/sign.c; cc -O2 -I/usr/include/p11-kit-1 -o /tmp/sign /tmp/sign.c >&2 && cat /tmp/sign"
+
+
+def remove() -> None:
+    """No trace of the set stays: containers, network, the controller's files about it."""
+    run("lab/containers.sh", "down", SET)
+    run("rm", "-rf", str(ROOT / ".keyfold" / SET))
+
+
+def machines(image: str) -> None:
+    """Five new machines."""
+    remove()
+    run("lab/containers.sh", "up", SET, image)
+
+
+def playbook(name: str, *arguments: str) -> tuple[float, dict[str, float]]:
+    """Run a playbook on the set: its seconds, and the seconds of its slowest tasks by name."""
+    begun = time.monotonic()
+    output = run(
+        *("ansible-playbook", "-i", "inventories/molecule", f"playbooks/{name}.yml", *arguments),
+        environment={
+            "MOLECULE_SCENARIO_NAME": SET,
+            "ANSIBLE_STRATEGY": "mitogen_linear",
+            "ANSIBLE_DEPRECATION_WARNINGS": "false",
+            "ANSIBLE_NOCOLOR": "1",
+        },
+    )
+    return time.monotonic() - begun, slowest_tasks(output)
+
+
+def slowest_tasks(output: str) -> dict[str, float]:
+    """The table that the callback profile_tasks prints at the end."""
+    _, _, recap = output.rpartition("TASKS RECAP")
+    return {name: float(seconds) for name, seconds in _RECAP.findall(recap)}
+
+
+def exists() -> bool:
+    return SET in run("docker", "ps", "--format", '{{.Label "keyfold.lab"}}').split()
+
+
+def make() -> None:
+    """The cluster as site.yml makes it, on machines with Debian's packages."""
+    machines(NODE_IMAGE)
+    playbook("site")
+
+
+def prepare() -> None:
+    """What the measurements need beside site.yml's cluster: partitions, programs, a served libsofthsm2.so."""
+    playbook("partition", "--extra-vars", f"@{ROOT}/benchmarks/partitions.yml")
+    _install_programs()
+    _serve_plain_softhsm()
+
+
+def _install_programs() -> None:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for path in sorted((ROOT / "benchmarks" / "programs").glob("*.py")):
+            tar.add(path, arcname=f"benchmarks/programs/{path.name}")
+    source = (ROOT / "benchmarks" / "programs" / "sign.c").read_bytes()
+    for machine in (*NODES, "app1"):
+        on(machine, "mkdir", "-p", PLACE)
+        on(machine, "tar", "--extract", "--no-same-owner", f"--directory={PLACE}", given=archive.getvalue())
+    compiled = f"docker run --rm --interactive {BUILD_IMAGE} sh -c '{_COMPILE}'"
+    for machine in ("hsm1", "app1"):
+        into = f"docker exec --interactive keyfold-{SET}-{machine} sh -c 'cat >{PLACE}/sign && chmod 755 {PLACE}/sign'"
+        run("bash", "-o", "pipefail", "-c", f"{compiled} | {into}", given=source)
+
+
+def _serve_plain_softhsm() -> None:
+    """Partition `plain` gets the path of every partition with SoftHSM's own library at its end."""
+    directory = "/etc/systemd/system/keyfold-partition-plain@.service.d"
+    dropin = f"[Service]\nExecStart=\nExecStart=/usr/bin/p11-kit remote --provider {SOFTHSM} pkcs11:token=plain\n"
+    for node in ("hsm1", "hsm2"):
+        on(node, "mkdir", "-p", directory)
+        on(node, "tee", f"{directory}/bench.conf", given=dropin)
+        on(node, "systemctl", "daemon-reload")
+
+
+def pin(partition: str) -> str:
+    path = ROOT / ".keyfold" / SET / "pins" / f"{partition}.json"
+    return str(json.loads(path.read_text(encoding="utf-8"))["initial_pin"])
+
+
+def home(partition: str) -> str:
+    return f"/var/lib/keyfold/partitions/{partition}"
+
+
+def as_partition(partition: str, configuration: str | None = None) -> tuple[str, ...]:
+    """The start of a command line: run the rest as the partition's user, with its token or `configuration`'s."""
+    conf = configuration or f"{home(partition)}/softhsm2.conf"
+    return "runuser", "--user", f"kf-{partition}", "--", "env", f"SOFTHSM2_CONF={conf}", "PYTHONDONTWRITEBYTECODE=1"
+
+
+def python(machine: str, partition: str, program: str, *arguments: str, configuration: str | None = None) -> Program:
+    """A Python program of benchmarks/programs, as the partition's user, logged in with its PIN."""
+    module = f"benchmarks.programs.{program}"
+    command = (*as_partition(partition, configuration), "python3", "-m", module, *arguments)
+    return Program(machine, *command, first_line=pin(partition))
+
+
+def fill(partition: str, count: int) -> None:
+    """Bring a partition to at least `count` objects on every node."""
+    there = objects(partition)
+    if there < FEW:
+        command = (*as_partition(partition), "python3", "-m", "benchmarks.programs.fill", MODULE, partition)
+        on("hsm1", "env", f"--chdir={PLACE}", *command, str(FEW - there), given=pin(partition) + "\n")
+    if count > max(there, FEW):
+        multiply = ("python3", "-m", "benchmarks.programs.multiply", partition, str(count))
+        on("hsm1", "env", f"--chdir={PLACE}", *multiply)
+    level()
+
+
+def objects(partition: str) -> int:
+    """Live objects of a partition, its token.object not counted."""
+    rows = keyfold("hsm1", "partition", "list")["partitions"]
+    return next(int(row["objects"]) for row in rows if row["name"] == partition) - 1
+
+
+def level() -> None:
+    """Wait until every node has what etcd has."""
+    await_(lambda: all(is_level(row) for row in keyfold("hsm1", "status")["nodes"]), _LEVEL_SECONDS, "a level cluster")
+
+
+def is_level(row: dict[str, object]) -> bool:
+    return row["agent"] == "up" and row["lag"] == 0 and not row.get("problem")

@@ -1,0 +1,104 @@
+"""The figures: their names, units and goals (issue 2), and how each is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+
+@dataclass(frozen=True, slots=True)
+class AtMost:
+    bound: float
+
+    def met_by(self, value: float) -> bool:
+        return value <= self.bound
+
+    def __str__(self) -> str:
+        return f"≤ {self.bound:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    bound: float
+
+    def met_by(self, value: float) -> bool:
+        return value >= self.bound
+
+    def __str__(self) -> str:
+        return f"≥ {self.bound:g}"
+
+
+Goal = AtMost | AtLeast
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """`of_runs` makes the figure of its runs' values; `goal` None: measured for information."""
+
+    unit: str
+    goal: Goal | None
+    how: str
+    of_runs: Callable[[Sequence[float]], float] = median
+
+
+_SITE = "ansible-playbook playbooks/site.yml (mitogen_linear) on the five containers"
+
+FIGURES = {
+    "commit_added_over_etcd_txn": Figure(
+        "ratio",
+        AtMost(2),
+        "(p50 of C_GenerateKeyPair P-256 through keyfold-pkcs11.so − p50 with bare SoftHSM on the same node) ÷ p50 of "
+        "an etcd transaction with the compares, puts and sizes of that commit; the three take turns, all on hsm1",
+    ),
+    "usable_elsewhere_p50_ms": Figure(
+        "ms",
+        AtMost(50),
+        "from OK on hsm1 until sessions open on hsm2 and hsm3 (the later of the two) have found the new P-256 key and "
+        "signed with it; both look every 2 ms; p50 of each run",
+    ),
+    "usable_elsewhere_p99_ms": Figure("ms", AtMost(250), "the same samples; p99 of each run"),
+    "commit_10k_over_100": Figure(
+        "ratio",
+        AtMost(1.2),
+        "p50 of the agent's answer to the commit of one new AES key in a partition of 10,000 objects ÷ the same in one "
+        "of 100, in turns",
+    ),
+    "join_10k_seconds": Figure(
+        "s",
+        AtMost(30),
+        "hsm2 without tokens, agent state and units; from the start of its agent until status says level with etcd and "
+        "all files of a partition of 10,000 objects are there (its etcd member stays)",
+    ),
+    "agent_idle_core_fraction": Figure(
+        "core",
+        AtMost(0.01),
+        "CPU time of keyfold-agent and its children during 60 s without load, 10,000 objects; one run per node, the "
+        "highest counts",
+        max,
+    ),
+    "agent_rss_10k_mb": Figure(
+        "MB",
+        AtMost(120),
+        "VmRSS of keyfold-agent with 10,000 objects, after the joins and commits of these measurements; one run per "
+        "node, the highest counts",
+        max,
+    ),
+    "sign_in_process_over_bare": Figure(
+        "ratio",
+        AtLeast(0.97),
+        "P-256 signatures per second in a process with keyfold-pkcs11.so ÷ in one with libsofthsm2.so, same token and "
+        "key on hsm1, in turns",
+    ),
+    "sign_remote_over_plain_path": Figure(
+        "ratio",
+        AtLeast(0.95),
+        "P-256 signatures per second from app1 through stunnel, HAProxy and p11-kit remote with keyfold-pkcs11.so ÷ "
+        "with libsofthsm2.so there, in turns",
+    ),
+    "site_cold_seconds": Figure("s", None, f"{_SITE}, bare Debian: the roles install every package"),
+    "site_warm_seconds": Figure("s", None, f"{_SITE}, new ones with Debian's packages in the image"),
+    "site_no_change_seconds": Figure("s", AtMost(30), f"{_SITE}, nothing to change"),
+    "demo_cold_seconds": Figure("s", AtMost(480), "make demo after make distclean"),
+    "demo_warm_seconds": Figure("s", AtMost(180), "make demo when images exist"),
+}

@@ -1,0 +1,1 @@
+"""One module per measurement; each `measure()` returns the runs of its figures and leaves the cluster level."""
