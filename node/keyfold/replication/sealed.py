@@ -63,7 +63,7 @@ class DataKeySealer:
 
     def open(self, key: str, value: bytes) -> StoredObject:
         nonce, ciphertext = value[4 : 4 + _NONCE_BYTES], value[4 + _NONCE_BYTES :]
-        if value[:3] != _SEALED or value[3] != self._epoch:
+        if value[:4] != _SEALED + bytes([self._epoch]):
             raise _foreign(key)
         try:
             return _unpack(self._aead.decrypt(nonce, ciphertext, key.encode()))
@@ -80,7 +80,10 @@ class ClearSealer:
     def open(self, key: str, value: bytes) -> StoredObject:
         if value[:3] != _CLEAR:
             raise _foreign(key)
-        return _unpack(value[3:])
+        try:
+            return _unpack(value[3:])
+        except (ValueError, struct.error) as error:
+            raise _foreign(key) from error
 
 
 def _foreign(key: str) -> KeyfoldError:
