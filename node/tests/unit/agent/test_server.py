@@ -114,7 +114,7 @@ def test_a_stranger_is_refused_whatever_is_asked(path: Path, monkeypatch: pytest
 
 def test_a_partitions_process_may_not_send_endless_lines(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     become(monkeypatch, Caller(4711, "acme"))
-    assert json.loads(send(path, b"x" * 70_000))["code"] == "invalid"
+    assert json.loads(send(path, b"x" * 65_536))["code"] == "invalid"
 
 
 def test_an_agent_that_is_not_there_is_named_with_what_to_run(tmp_path: Path) -> None:
