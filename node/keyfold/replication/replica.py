@@ -305,11 +305,11 @@ class Replica:
             file = self._file(event)
             if event.mod_revision <= self._floor:
                 continue
+            known = self._known.get(file)
+            if known is not None and known.revision >= event.mod_revision:
+                continue
             content = None if event.value is None else self._sealer.open(event.key, event.value.value)
             remote = Known(event.mod_revision, None if content is None else identity(content.data))
-            known = self._known.get(file)
-            if known is not None and known.revision >= remote.revision:
-                continue
             self._carry_out(decide.follow(known, self._local(file), remote), file, content)
             rows.append(Row(file, remote, content))
         if rows:
