@@ -74,11 +74,13 @@ boot() {
     *)
       subnet=$(docker network inspect --format '{{(index .IPAM.Config 0).Subnet}}' "$network")
       # systemd without --privileged. NET_ADMIN is for the firewall rules that cut a node off.
+      # What role client sets on a real machine; in a container /proc/sys cannot be written.
       docker run --detach --name "$name" --hostname "$host" \
         --network "$network" --network-alias "$host" --ip "${subnet%.0/24}.$(address_of "$host")" \
         --label keyfold.lab="$set_name" --label keyfold.checkout="$lab_root" \
         --cap-add SYS_ADMIN --cap-add NET_ADMIN \
         --security-opt seccomp=unconfined --security-opt apparmor=unconfined --cgroupns=private \
+        --sysctl net.ipv4.tcp_retries2=5 \
         --tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec \
         "$image" >/dev/null
       ;;

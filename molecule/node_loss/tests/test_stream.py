@@ -17,7 +17,7 @@ from scenario.waiting import wait_for
 
 # Give KEYFOLD_SEED to repeat a run's choices; when processes get to run remains the machine's affair.
 SEED = int(os.environ.get("KEYFOLD_SEED", random.randrange(2**32)))
-ROUNDS = 3
+ROUNDS = 2
 # So many keys before the fault, while it lasts, and after it.
 MOST_KEYS = 12
 

@@ -11,6 +11,8 @@ from scenario.waiting import wait_for
 
 # An application does not hammer a service that has just refused it.
 _PAUSE_AFTER_ERROR_SECONDS = 0.2
+# A steady application, not a load test: thousands of keys would only make every later look at them slow.
+_PACE_SECONDS = 0.1
 
 
 class KeyStream(threading.Thread):
@@ -58,6 +60,7 @@ class KeyStream(threading.Thread):
             now = time.monotonic()
             self.longest_gap_seconds, last = max(self.longest_gap_seconds, now - last), now
             self.acknowledged.append(label)
+            self._end.wait(_PACE_SECONDS)
 
     def await_more(self, keys: int, seconds: float = 60.0) -> None:
         """Until so many further keys returned OK."""
