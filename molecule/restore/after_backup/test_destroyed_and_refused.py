@@ -1,0 +1,155 @@
+"""After the backup: keys are destroyed and gone everywhere, a preview changes nothing, and every bad set is refused."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from scenario.application import Application
+from scenario.cluster import Cluster, CommandRefused, keyfold
+from scenario.evidence import kept
+from scenario.machines import ROOT
+
+GOLDEN = ROOT / "node/tests/golden/v1/store"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def destroyed(cluster: Cluster) -> None:
+    """Once for all tests here: the subscriber destroys everything through the API."""
+    with cluster.subscriber() as application:
+        for cls, label in application.call("labels"):
+            application.call("destroy", cls=cls, label=label)
+    cluster.await_agreement()
+
+
+@pytest.fixture(scope="module")
+def newest(cluster: Cluster) -> str:
+    sets = keyfold(cluster.node("hsm3"), "backup", "list")["sets"]
+    assert len(sets) == 1
+    assert sets[0]["verified"] is True
+    return str(sets[0]["set_id"])
+
+
+def preview(cluster: Cluster, *more: str) -> dict[str, object]:
+    return keyfold(cluster.node("hsm3"), "restore", "preview", "--partition", "acme", *more)
+
+
+@contextmanager
+def damaged(cluster: Cluster, set_id: str, script: str) -> Iterator[None]:
+    """Somebody at the store's own disk changes the set; put back afterwards."""
+    store = cluster.store
+    home = store.shell(f"find / -xdev -type d -name {set_id} -print -quit").strip()
+    store.shell(f"cp -a {home} /root/kept && cd {home} && {script}")
+    try:
+        yield
+    finally:
+        store.shell(f"rm -r {home} && mv /root/kept {home}")
+
+
+def assert_refused_and_nothing_written(cluster: Cluster, *selection: str) -> str:
+    before = cluster.await_agreement()
+    told = ""
+    for action in (["preview"], ["apply", "--ticket", "REQ-0"]):
+        with pytest.raises(CommandRefused) as caught:
+            keyfold(cluster.node("hsm3"), "restore", *action, "--partition", "acme", *selection)
+        assert (caught.value.code, caught.value.exit_code) == ("refused", 8), caught.value
+        told = str(caught.value)
+    assert cluster.await_agreement() == before
+    return told
+
+
+def test_destroyed_keys_are_gone_on_every_node_and_kept_as_invalidated(
+    cluster: Cluster, session: Callable[..., Application]
+) -> None:
+    for node in (*cluster.nodes, None):
+        assert session(node).call("labels") == []
+    rows = keyfold(cluster.nodes[0], "object", "list", "acme", "--invalidated")["objects"]
+    assert sorted(bytes.fromhex(row["label"]).decode() for row in rows) == ["one", "one", "three", "two", "two"]
+
+
+def test_the_set_verifies_without_keys(cluster: Cluster, newest: str) -> None:
+    assert keyfold(cluster.node("hsm3"), "backup", "verify", newest)["ok"]
+
+
+def test_a_preview_shows_the_plan_and_changes_nothing(cluster: Cluster, newest: str) -> None:
+    before = cluster.await_agreement()
+    reply = preview(cluster)
+    assert reply["set_id"] == newest
+    assert reply["counts"]["reactivate"] == 5  # type: ignore[index]
+    assert cluster.await_agreement() == before
+
+
+def test_an_unknown_partition_is_refused_by_name(cluster: Cluster) -> None:
+    done = cluster.node("hsm3").attempt("keyfold", "restore", "preview", "--partition", "nobody")
+    assert done.returncode == 3
+    assert "nobody" in done.stderr
+
+
+def test_an_unknown_label_is_refused_by_name(cluster: Cluster) -> None:
+    with pytest.raises(CommandRefused, match="nosuchkey") as caught:
+        preview(cluster, "--label", "nosuchkey")
+    assert caught.value.exit_code == 3
+
+
+DAMAGE = {
+    "archive-cut-short": "truncate --size=-100 acme-*.age",
+    "archive-emptied": "truncate --size=0 acme-*.age",
+    "archive-altered": "printf X | dd of=$(echo acme-*.age) bs=1 seek=1000 conv=notrunc status=none",
+    "archives-swapped": "a=$(echo acme-*.age) b=$(echo beta-*.age); mv $a x; mv $b $a; mv x $b",
+    "manifest-altered": "sed -i s/acme/evil/ manifest.jsonl",
+    "manifest-unsigned": "sed -i 2d manifest.jsonl",
+    "manifest-cut-short": "truncate --size=-20 manifest.jsonl",
+}
+
+
+@pytest.mark.parametrize("script", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_set_is_refused_and_nothing_written(cluster: Cluster, newest: str, script: str) -> None:
+    with damaged(cluster, newest, script):
+        assert_refused_and_nothing_written(cluster, "--set", newest)
+    preview(cluster, "--set", newest)
+
+
+def test_another_clusters_set_is_refused(cluster: Cluster, newest: str) -> None:
+    (foreign,) = {path.parent for path in GOLDEN.rglob("manifest.jsonl")}
+    home = cluster.store.shell(f"dirname $(find / -xdev -type d -name {newest} -print -quit)").strip()
+    put(cluster, foreign, f"{home}/{foreign.name}")
+    try:
+        assert_refused_and_nothing_written(cluster, "--set", foreign.name)
+    finally:
+        cluster.store.shell(f"rm -r {home}/{foreign.name}")
+
+
+def put(cluster: Cluster, folder: Path, target: str) -> None:
+    cluster.store.shell(f"install -d -o www-data {target}")
+    for file in folder.iterdir():
+        script = f"base64 -d > {target}/{file.name} && chown www-data {target}/{file.name}"
+        cluster.store.shell(script, stdin=base64.b64encode(file.read_bytes()).decode())
+
+
+def test_a_store_that_does_not_answer_is_named_with_what_to_do(cluster: Cluster) -> None:
+    cluster.store.run("systemctl", "stop", "apache2")
+    try:
+        for command in (["backup", "run"], ["restore", "preview", "--partition", "acme"]):
+            done = cluster.node("hsm3").attempt("keyfold", *command)
+            assert done.returncode == 7, done.stderr
+            assert "Next:" in done.stderr
+    finally:
+        cluster.store.run("systemctl", "start", "apache2")
+    assert len(keyfold(cluster.node("hsm3"), "backup", "list")["sets"]) == 1
+
+
+def test_a_wrong_certificate_is_called_one(cluster: Cluster) -> None:
+    pki = "/etc/keyfold/pki"
+    node = cluster.node("hsm3")
+    node.shell(f"cp -a {pki}/store-reader.crt /root/ && cp {pki}/ca.crt {pki}/store-reader.crt")
+    try:
+        assert node.attempt("keyfold", "restore", "preview", "--partition", "acme").returncode == 10
+    finally:
+        node.shell(f"mv /root/store-reader.crt {pki}/")
+
+
+def test_the_evidence_is_there(cluster: Cluster) -> None:
+    assert set(kept("signature")) == {"one", "two"}
