@@ -32,7 +32,9 @@ run_package() {
     cat >/tmp/keyfold-node.deb
     dpkg --install /tmp/keyfold-node.deb
     keyfold --help
-    pkcs11-tool --module /usr/lib/*/pkcs11/keyfold-pkcs11.so --show-info
+    mkdir /tmp/tokens
+    echo directories.tokendir = /tmp/tokens >/tmp/softhsm2.conf
+    SOFTHSM2_CONF=/tmp/softhsm2.conf pkcs11-tool --module /usr/lib/*/pkcs11/keyfold-pkcs11.so --show-info
     test -z "$(systemctl list-unit-files --state=enabled "keyfold*" --no-legend)"
     dpkg --purge keyfold-node
   ' <.keyfold/dist/keyfold-node.deb
@@ -44,6 +46,8 @@ in_build_image() {
   {
     ours node tests module_utils library pyproject.toml
     echo .keyfold/dist/keyfold-node.deb
+    # Debian has no WsgiDAV; it is plain Python, as is what it needs.
+    find .venv/lib/python3*/site-packages/{wsgidav,cheroot,jaraco,more_itertools,json5,jinja2,markupsafe,yaml} -type f -not -name '*.so' -not -name '*.pyc'
   } | tar --create --dereference --files-from=- |
     timeout 900 docker run --rm --interactive --init --cap-add NET_ADMIN --tmpfs /tmp:exec --label keyfold.checkout="$lab_root" \
       "$build_image" sh -ec "mkdir /src; cd /src; tar --extract --no-same-owner; $1"
@@ -56,5 +60,6 @@ run_c() { in_build_image 'make -C node/pkcs11 --jobs=2 check asan'; }
 run_node() {
   in_build_image 'dpkg --install .keyfold/dist/keyfold-node.deb >/dev/null
     make --silent -C node/pkcs11
-    python3 -m pytest -p no:cacheprovider -m container $(grep -rl --include="test_*.py" mark.container node/tests)'
+    PYTHONPATH=$(echo "$PWD"/.venv/lib/python3*/site-packages) \
+      python3 -m pytest -p no:cacheprovider -m container $(grep -rl --include="test_*.py" mark.container node/tests)'
 }
