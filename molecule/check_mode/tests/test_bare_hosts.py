@@ -68,3 +68,27 @@ def test_the_dry_run_says_that_every_machine_would_change(dry_run: tuple[dict[st
     counts = dict(pair.split("=") for pair in recap.split())
     assert int(counts["changed"]) > 0
     assert (counts["failed"], counts["unreachable"]) == ("0", "0")
+
+
+@pytest.mark.parametrize(
+    ("host", "task"),
+    [
+        ("hsm1", "pki : Issue and renew certificates, sign the revocation list"),
+        ("hsm2", "pki : Install certificates, keys and the revocation list"),
+        ("hsm3", "etcd : Install packages"),
+        ("hsm2", "node : Bring the package to the host"),
+        ("hsm1", "node : Make the cluster's sealed genesis file"),
+        ("hsm1", "access : Install packages"),
+        ("hsm1", "partition : Declare the partitions"),
+        ("store1", "store : Configure Apache"),
+        ("hsm3", "backup : Set when the backup runs"),
+        ("app1", "client : Install packages"),
+    ],
+)
+def test_the_dry_run_tells_what_would_change(dry_run: tuple[dict[str, str], str], host: str, task: str) -> None:
+    said = re.findall(rf"^TASK \[{re.escape(task)}\].*?(?=^TASK|^PLAY)", dry_run[1], re.MULTILINE | re.DOTALL)
+    assert any(re.search(rf"^changed: \[{host}\b", block, re.MULTILINE) for block in said), said
+
+
+def test_the_dry_run_shows_no_private_key(dry_run: tuple[dict[str, str], str]) -> None:
+    assert "PRIVATE KEY-----" not in dry_run[1]
