@@ -9,9 +9,10 @@ run_ruff() {
   ruff check . && ruff format --check .
 }
 
-# Two runs, because module_utils/keyfold.py and node/keyfold have one name.
+# Several runs, because module_utils/keyfold.py and node/keyfold have one name.
 run_mypy() {
-  mypy node/keyfold && ours 'module_utils/*.py' 'library/*.py' '*_plugins/*.py' | xargs mypy
+  mypy node/keyfold && mypy lab/tour && mypy -p benchmarks.keyfold_bench -p benchmarks.programs &&
+    ours 'module_utils/*.py' 'library/*.py' '*_plugins/*.py' | xargs mypy
 }
 
 run_yamllint() { yamllint --strict .; }
