@@ -16,6 +16,7 @@ from keyfold.store.interface import Batch, Event, Store, Watch
 log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 0.5
+_DEFECT_SECONDS = 3.0
 _RELEVANT = (keys.CLUSTER, keys.PARTITIONS, keys.OBJECTS)
 
 
@@ -46,6 +47,11 @@ class Follower:
                     log.error("%s; not done: %s; next: %s", error.what, error.not_done, error.next_step)
                 self.problem = error.what
                 self._stop.wait(_RETRY_SECONDS)
+            except Exception:
+                # Whatever it was, a node that stops following would answer from old state in silence.
+                log.exception("a defect in keyfold-agent; following etcd starts again")
+                self.problem = "a defect in keyfold-agent: journalctl -u keyfold-agent"
+                self._stop.wait(_DEFECT_SECONDS)
 
     def stop(self) -> None:
         self._stop.set()

@@ -51,12 +51,12 @@ class Registry:
             return True
 
     def reconcile_all(self) -> int:
-        """Open every declared partition and compare each in full; everything up to the revision returned is here."""
+        """Open every partition and compare it in full: level up to the revision returned, or it says its problem."""
         scan = self._tools.store.scan(keys.PARTITIONS)
         rows = {item.key.removeprefix(keys.PARTITIONS): json.loads(item.value) for item in scan}
         self._declare(rows)
         for replica in list(self.replicas.values()):
-            replica.reconcile()
+            replica.level()
         return scan.revision
 
     def partition_changed(self, event: Event) -> None:
@@ -67,7 +67,7 @@ class Registry:
         fresh = name not in self.replicas
         self._declare({**self.rows, name: json.loads(event.value.value)})
         if fresh:
-            self.replicas[name].reconcile()
+            self.replicas[name].level()
 
     def replica(self, name: str) -> Replica:
         """KeyfoldError `not_found` names what does exist."""

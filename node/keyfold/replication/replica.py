@@ -36,7 +36,9 @@ log = logging.getLogger(__name__)
 COMMIT_SECONDS = 10.0
 # A file that nobody knows and that still does not parse after this long is not being written any more.
 TORN_SECONDS = 10.0
-_RECONCILE_LOCK_SECONDS = 60.0
+_RECONCILE_LOCK_SECONDS = 10.0
+_LEVEL_AGAIN_SECONDS = 5.0
+_LEVEL_AGAIN_LOCK_SECONDS = 1.0
 _ROWS = 500
 
 
@@ -87,6 +89,7 @@ class Replica:
         self._floor = 0
         self._generation = 0
         self._bump_again = False
+        self._level_again_at: float | None = None
 
     # --- change detection -------------------------------------------------------------------------------------
 
@@ -113,6 +116,8 @@ class Replica:
     @property
     def waiting(self) -> int:
         """The first revision that waits to be applied, 0 if none does."""
+        if self._level_again_at is not None:
+            return 1
         try:
             return self._queue[0][0]
         except IndexError:
@@ -290,7 +295,8 @@ class Replica:
                     self._note(error)
                     return False
                 self._queue.popleft()
-            self.problem = ""
+            if self._level_again_at is None:
+                self.problem = ""
             return True
 
     def _exists(self, file: str) -> bool:
@@ -344,13 +350,32 @@ class Replica:
 
     # --- a node that starts, comes back, or compares in full --------------------------------------------------
 
-    def reconcile(self) -> int:
+    def level(self, lock_seconds: float = _RECONCILE_LOCK_SECONDS) -> None:
+        """Reconcile; only etcd's failures are raised.
+
+        What is wrong with this partition's files, which its user owns, is noted and tried again (`level_again`), so
+        that it cannot keep the others from following.
+        """
+        try:
+            self.reconcile(lock_seconds)
+        except (StoreUnavailable, OutcomeUnknown):
+            raise
+        except KeyfoldError as error:
+            self._level_again_at = self._tools.clock.monotonic() + _LEVEL_AGAIN_SECONDS
+            self._note(error)
+        except Exception:
+            self._level_again_at = self._tools.clock.monotonic() + _LEVEL_AGAIN_SECONDS
+            self.problem = f"partition {self.name}: a defect in keyfold-agent: journalctl -u keyfold-agent"
+            log.exception("partition %s: a defect in keyfold-agent; it is compared again", self.name)
+
+    def level_again(self) -> None:
+        """What `level` could not do, now and then."""
+        if self._level_again_at is not None and self._tools.clock.monotonic() >= self._level_again_at:
+            self.level(_LEVEL_AGAIN_LOCK_SECONDS)
+
+    def reconcile(self, lock_seconds: float = _RECONCILE_LOCK_SECONDS) -> int:
         """Make the directory and etcd agree; the revision at which they do."""
-        with (
-            self._locks.create(_RECONCILE_LOCK_SECONDS),
-            self._locks.update(_RECONCILE_LOCK_SECONDS),
-            self._lock,
-        ):
+        with self._locks.create(lock_seconds), self._locks.update(lock_seconds), self._lock:
             self._open_directory()
             self._generation = self._directory.generation()
             self._tools.drain()
@@ -382,6 +407,9 @@ class Replica:
             self._floor = scan.revision
             self.applied_revision = max(self.applied_revision, scan.revision)
             self._offer(offers)
+            if self._level_again_at is not None:
+                self._level_again_at = None
+                self.problem = ""
             return scan.revision
 
     def _without_remote(self, seen: set[str]) -> Iterator[str]:

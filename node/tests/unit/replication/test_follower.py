@@ -1,0 +1,146 @@
+"""What goes wrong in one partition, or once, does not end a node's following of etcd."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.memory_cluster import SEALER, object_file
+
+from keyfold.clock import SystemClock
+from keyfold.replication import keys
+from keyfold.replication.base import Base
+from keyfold.replication.follower import Follower
+from keyfold.replication.host import Host
+from keyfold.replication.registry import Registry
+from keyfold.replication.replica import Tools
+from keyfold.replication.sealed import StoredObject
+from keyfold.store.interface import Put
+from keyfold.store.memory import MemoryStore
+from keyfold.token.directory import TokenDirectory
+from keyfold.token.locks import MemoryPartitionLocks, PartitionLocks
+from keyfold.token.memory import MemoryDirectory
+
+
+class HostileDirectory(MemoryDirectory):
+    """What its user has put there cannot be listed: no error of Keyfold's own."""
+
+    def files(self) -> Any:
+        raise OSError("an errno nobody thought of")
+
+
+class MemoryHost(Host):
+    def __init__(self) -> None:
+        self.directories: dict[str, MemoryDirectory] = {}
+        self.provision_defects = 0
+
+    def check_cluster(self, cluster: Mapping[str, Any]) -> None: ...
+
+    def provision(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        if self.provision_defects and len(rows) > 1:
+            self.provision_defects -= 1
+            raise OSError("no space left on device")
+
+    def open_partition(self, name: str, token_uuid: str) -> tuple[TokenDirectory, PartitionLocks]:
+        return self.directories.setdefault(name, MemoryDirectory()), MemoryPartitionLocks()
+
+    def watch(self, name: str, token_uuid: str, touched: Callable[[str], None]) -> None: ...
+
+    def drain(self) -> None: ...
+
+    def wait_for_changes(self, timeout_seconds: float) -> bool:
+        return False
+
+    def data_key(self, epoch: int) -> bytes:
+        return bytes(range(32))
+
+    def conflicts(self) -> int:
+        return 0
+
+
+@pytest.fixture
+def host() -> MemoryHost:
+    return MemoryHost()
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    store = MemoryStore()
+    store.txn((), [Put(keys.CLUSTER, b'{"uuid": "u", "epoch": 1}')])
+    for name in ("acme", "beta", "system"):
+        row = {"name": name, "token_uuid": name, "policy": {"key_invalidation": True}}
+        store.txn((), [Put(keys.partition(name), json.dumps(row).encode()), Put(keys.HEAD, b"")])
+    key = keys.live("beta", "a.object")
+    store.txn((), [Put(key, SEALER.seal(key, StoredObject({}, object_file(b"1")))), Put(keys.HEAD, b"")])
+    return store
+
+
+@pytest.fixture
+def registry(store: MemoryStore, host: MemoryHost, tmp_path: Path) -> Registry:
+    return Registry(Tools(store, Base(":memory:"), SystemClock(), "hsm1", tmp_path, host.drain), host)
+
+
+@pytest.fixture
+def following(store: MemoryStore, registry: Registry) -> Iterator[Callable[[], Follower]]:
+    started: list[tuple[Follower, threading.Thread]] = []
+
+    def start() -> Follower:
+        follower = Follower(store, registry, on_progress=lambda: None)
+        thread = threading.Thread(target=follower.run, daemon=True)
+        thread.start()
+        started.append((follower, thread))
+        return follower
+
+    yield start
+    for follower, thread in started:
+        follower.stop()
+        thread.join(timeout=5)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_partition_whose_files_cannot_be_read_does_not_keep_the_others_from_following(
+    host: MemoryHost, registry: Registry, following: Callable[[], Follower]
+) -> None:
+    host.directories["acme"] = HostileDirectory()
+    follower = following()
+    until(lambda: follower.delivered > 0)
+    assert list(host.directories["beta"].files()) == ["a.object"]
+    assert "acme" in registry.replicas["acme"].problem
+    assert registry.replicas["acme"].waiting == 1
+
+
+def test_a_partition_that_could_not_be_compared_is_compared_again(
+    host: MemoryHost, registry: Registry, following: Callable[[], Follower], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keyfold.replication.replica._LEVEL_AGAIN_SECONDS", 0.0)
+    host.directories["beta"] = MemoryDirectory()
+    host.directories["beta"].disk_full = True
+    follower = following()
+    until(lambda: follower.delivered > 0)
+    beta = registry.replicas["beta"]
+    assert beta.problem
+    host.directories["beta"].disk_full = False
+    beta.level_again()
+    assert (beta.problem, beta.waiting, list(host.directories["beta"].files())) == ("", 0, ["a.object"])
+
+
+def test_an_error_nobody_foresaw_does_not_end_following(
+    host: MemoryHost, following: Callable[[], Follower], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keyfold.replication.follower._DEFECT_SECONDS", 0.0)
+    host.provision_defects = 2
+    follower = following()
+    until(lambda: follower.delivered > 0)
+    assert host.provision_defects == 0
+    assert not follower.problem
