@@ -17,7 +17,7 @@ from keyfold.replication.base import Base
 from keyfold.replication.follower import Follower
 from keyfold.replication.host import Host
 from keyfold.replication.registry import Registry
-from keyfold.replication.replica import Tools
+from keyfold.replication.replica import Replica, Tools
 from keyfold.store.interface import Put, Store
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ class Service:
         self.clock = clock
         self._stop = threading.Event()
         self._changed = threading.Event()
+        self._failures: dict[str, str] = {}
         tools = Tools(store, base, clock, config.node, config.state / "conflicts", host.drain)
         self.registry = Registry(tools, host)
         self.follower = Follower(store, self.registry, on_progress=self._changed.set)
@@ -121,14 +122,27 @@ class Service:
             if busy:
                 self._stop.wait(_SETTLE_SECONDS)
             self.host.drain()
-            for replica in replicas:
-                replica.advance()
-                replica.settle()
-                replica.bump_again()
-            if self.clock.monotonic() >= next_backstop:
+            compare = self.clock.monotonic() >= next_backstop
+            if compare:
                 next_backstop = self.clock.monotonic() + _BACKSTOP_SECONDS
-                for replica in replicas:
-                    replica.compare()
+            for replica in replicas:
+                self._attend(replica, compare=compare)
+
+    def _attend(self, replica: Replica, *, compare: bool) -> None:
+        """What one partition needs; its failure must not keep the others from being attended to."""
+        failure = ""
+        try:
+            replica.level_again()
+            replica.advance()
+            replica.settle()
+            replica.bump_again()
+            if compare:
+                replica.compare()
+        except Exception as error:
+            failure = repr(error)
+            if self._failures.get(replica.name) != failure:
+                log.exception("partition %s could not be attended to; it is tried again", replica.name)
+        self._failures[replica.name] = failure
 
     def _heartbeat_loop(self) -> None:
         """The node's entry lives under a lease: when the node dies, it goes."""
