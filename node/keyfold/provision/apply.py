@@ -7,6 +7,7 @@ import json
 import os
 import pwd
 import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -32,7 +33,11 @@ def provision(state: Path) -> list[str]:
     if plan.SYSUSERS in changed:
         _run("systemd-sysusers", str(plan.SYSUSERS))
     for row in rows:
-        _home(state, str(row["name"]))
+        try:
+            _home(state, str(row["name"]))
+        except (OSError, KeyfoldError) as error:
+            # The directory is its user's to spoil; the other partitions are not to wait for it.
+            print(f"partition {row['name']}: not provisioned: {error}", file=sys.stderr)
     sockets = [plan.socket_unit(name) for name in names]
     if any(path.parent == plan.UNIT_DIRECTORY for path in changed):
         _run("systemctl", "daemon-reload")
@@ -61,10 +66,10 @@ def _home(state: Path, name: str) -> None:
     """The partition's directory; softhsm2.conf in it belongs to root."""
     home = state / "partitions" / name
     owner = _Owner(0, 0) if name == SYSTEM else _Owner.of(plan.user(name))
-    for path in (home, home / "tokens"):
-        path.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
-        os.chown(path, owner.uid, owner.gid)
+    home.parent.mkdir(parents=True, exist_ok=True)
     home.parent.chmod(0o711)
+    for path in (home, home / "tokens"):
+        _own_directory(path, owner)
     for lock in ("create.lock", "update.lock"):
         descriptor = os.open(home / lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         os.fchown(descriptor, owner.uid, owner.gid)
@@ -80,6 +85,20 @@ class _Owner:
     def of(cls, user: str) -> _Owner:
         entry = pwd.getpwnam(user)
         return cls(entry.pw_uid, entry.pw_gid)
+
+
+def _own_directory(path: Path, owner: _Owner) -> None:
+    """Make it, or take the one that is there.
+
+    Its parent may be the partition's user's, who could have put a symbolic link to another's directory in its place:
+    nothing but a directory itself changes hands.
+    """
+    path.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(descriptor, owner.uid, owner.gid)
+    finally:
+        os.close(descriptor)
 
 
 def _has_group(name: str) -> bool:
