@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from scenario.application import KEYFOLD, Application
@@ -55,7 +56,7 @@ class Cluster:
     def await_level(self, seconds: float = 60.0) -> None:
         """Until every node says of every node that it is up, without a problem and without lag."""
         for node in self.nodes:
-            wait_for(lambda node=node: _all_level(node), f"three level nodes, seen from {node.name}", seconds)
+            wait_for(partial(_all_level, node), f"three level nodes, seen from {node.name}", seconds)
 
     def await_agreement(self, partition: str = "acme", seconds: float = 60.0) -> dict[str, str]:
         """Until all nodes hold what etcd holds, by identity digest of every object; returns it.
