@@ -9,9 +9,11 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from keyfold.errors import KeyfoldError
 from keyfold.replication.decide import Known
 from keyfold.replication.sealed import StoredObject
 
@@ -33,7 +35,7 @@ class Row:
 
 
 class Base:
-    """Thread-safe; every call is one SQLite transaction."""
+    """Thread-safe; every call is one SQLite transaction. What writes raises KeyfoldError `disk`."""
 
     def __init__(self, path: Path | str) -> None:
         self._lock = threading.Lock()
@@ -58,18 +60,33 @@ class Base:
 
     def put(self, partition: str, rows: Iterable[Row]) -> None:
         values = list(self._values(partition, rows))
-        with self._lock:
-            self._db.execute("BEGIN")
+        with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO base VALUES (?, ?, ?, ?, ?, ?)", values)
-            self._db.execute("COMMIT")
 
     def forget(self, partition: str, files: Iterable[str]) -> None:
-        with self._lock:
-            self._db.execute("BEGIN")
+        with self._transaction():
             self._db.executemany(
                 "DELETE FROM base WHERE partition = ? AND file = ?", [(partition, file) for file in files]
             )
-            self._db.execute("COMMIT")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing; KeyfoldError `disk` if SQLite could not, and the next transaction starts afresh."""
+        with self._lock:
+            try:
+                self._db.execute("BEGIN")
+                yield
+                self._db.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise KeyfoldError(
+                    "disk",
+                    f"the agent's base.sqlite cannot be written: {error}",
+                    not_done="this node did not note what is committed; it compares with etcd again",
+                    next_step="look at the disk: df -h /var/lib/keyfold; dmesg | tail",
+                ) from error
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
 
     def close(self) -> None:
         with self._lock:

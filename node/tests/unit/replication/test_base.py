@@ -1,0 +1,30 @@
+"""The base on a disk that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from keyfold.errors import KeyfoldError
+from keyfold.replication.base import Base, Row
+from keyfold.replication.decide import Known
+from keyfold.replication.sealed import StoredObject
+
+
+def row(size: int) -> Row:
+    return Row("a.object", Known(7, "digest"), StoredObject({}, bytes(size)))
+
+
+def test_a_write_that_failed_is_told_and_the_next_one_works(tmp_path: Path) -> None:
+    base = Base(tmp_path / "base.sqlite")
+    unwritable = Row("b.object", Known(2**70, "digest"), None)
+    with pytest.raises((KeyfoldError, OverflowError)):
+        base.put("acme", [row(1), unwritable])
+    base._db.execute("PRAGMA max_page_count=8")
+    with pytest.raises(KeyfoldError) as caught:
+        base.put("acme", [row(1_000_000)])
+    assert caught.value.code == "disk"
+    base._db.execute("PRAGMA max_page_count=1000000")
+    base.put("acme", [row(1)])
+    assert base.known("acme") == {"a.object": Known(7, "digest")}
