@@ -12,7 +12,7 @@ import struct
 from pathlib import Path
 
 from keyfold.errors import KeyfoldError
-from keyfold.token.watch import OVERFLOW, Change, Watch
+from keyfold.token.watch import OVERFLOW, Change, Watch, is_object_file
 
 # <linux/inotify.h>
 _IN_CLOSE_WRITE = 0x0000_0008
@@ -91,7 +91,7 @@ class Inotify(Watch):
             del self._keys[watch]
             del self._watches[key]
             return Change(key, "")
-        return Change(key, name) if name.endswith(".object") else None
+        return Change(key, name) if is_object_file(name) else None
 
 
 def _failure(what: str) -> KeyfoldError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from keyfold.token.watch import OVERFLOW, Change, Watch
+from keyfold.token.watch import OVERFLOW, Change, Watch, is_object_file
 
 
 class MemoryWatch(Watch):
@@ -19,7 +19,7 @@ class MemoryWatch(Watch):
     def report(self, path: Path, name: str) -> None:
         """File `name` in the directory `path` changed."""
         for key, watched in self._paths.items():
-            if watched == path and name.endswith(".object"):
+            if watched == path and is_object_file(name):
                 self._put(Change(key, name))
 
     def overflow(self) -> None:

@@ -20,6 +20,7 @@ from keyfold.errors import KeyfoldError
 from keyfold.token.directory import FileStat, TokenDirectory
 from keyfold.token.object_file import TornFile, local_generation, parse, with_generation
 from keyfold.token.record_lock import lock_whole_file
+from keyfold.token.watch import is_object_file
 
 _GENERATION = "generation"
 _NEW_PREFIX = ".keyfold-"
@@ -51,7 +52,7 @@ class SoftHsmDirectory(TokenDirectory):
                 return found
             with os.scandir(directory) as entries:
                 for entry in entries:
-                    if entry.name.endswith(".object") and entry.is_file(follow_symlinks=False):
+                    if is_object_file(entry.name) and entry.is_file(follow_symlinks=False):
                         status = _stat(directory, entry.name)
                         if status is not None:
                             found[entry.name] = FileStat(status.st_size, status.st_mtime_ns, status.st_ino)

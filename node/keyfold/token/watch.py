@@ -21,6 +21,11 @@ class Change(NamedTuple):
 OVERFLOW = Change("", "")
 
 
+def is_object_file(name: str) -> bool:
+    """Whether it can be SoftHSM's: a partition's user may leave files of any name, and these go to every node."""
+    return name.endswith(".object") and not name.startswith(".") and name.isascii() and name.isprintable()
+
+
 class Watch(ABC):
     """Changes of `*.object` files: written and closed, moved in or out, deleted. Lock files stay silent."""
 
