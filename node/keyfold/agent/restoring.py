@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -72,12 +73,13 @@ class Restoring:
         row: Mapping[str, Any] | None,
     ) -> int:
         sealer = self._service.registry.sealer(name)
-        compares, ops = [], list[Op]()
+        # Unique, as `Publisher`'s: chunks of one second keep an entry each.
+        marker = f"{keys.AUDIT}{stamp(self._service.clock.utc())}-{uuid.uuid4().hex}"
+        compares, ops = [Unchanged(marker, 0)], list[Op]()
         for file, content in objects.items():
             key, shadow = keys.live(name, file), keys.invalidated(name, file)
             compares += [Unchanged(key, 0), Unchanged(shadow, shadows.get(file, 0))]
             ops += [Put(key, sealer.seal(key, content)), Delete(shadow)]
-        now = stamp(self._service.clock.utc())
         entry = {
             "what": "restore",
             "who": "administrator",
@@ -87,7 +89,7 @@ class Restoring:
             "files": list(objects),
         }
         ops.append(Put(keys.HEAD, b""))
-        ops.append(Put(f"{keys.AUDIT}{now}-restore-{name}", json.dumps(entry).encode()))
+        ops.append(Put(marker, json.dumps(entry).encode()))
         if row is not None:
             compares.append(Unchanged(keys.partition(name), 0))
             ops.append(Put(keys.partition(name), json.dumps(row, separators=(",", ":")).encode()))
