@@ -19,7 +19,7 @@ from keyfold.agent.server import AgentServer, Operation
 from keyfold.agent.service import Service
 from keyfold.clock import SystemClock
 from keyfold.errors import KeyfoldError
-from keyfold.replication.base import Base
+from keyfold.replication.base import open_base
 from keyfold.store import open_store
 
 
@@ -39,7 +39,8 @@ def main() -> int:
         config = configuration.load()
         state = config.state / "agent"
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        service = Service(config, open_store(config.etcd), Machine(config), Base(state / "base.sqlite"), SystemClock())
+        base = open_base(state / "base.sqlite")
+        service = Service(config, open_store(config.etcd), Machine(config), base, SystemClock())
         server = AgentServer(config.agent_socket, operations(service))
     except KeyfoldError as error:
         print(error, file=sys.stderr)

@@ -6,6 +6,7 @@ Losing the newest rows (power loss) is safe: `decide.reconcile` then meets a fil
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,8 @@ from pathlib import Path
 from keyfold.errors import KeyfoldError
 from keyfold.replication.decide import Known
 from keyfold.replication.sealed import StoredObject
+
+log = logging.getLogger(__name__)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS base (
@@ -34,12 +37,33 @@ class Row:
     content: StoredObject | None
 
 
+def open_base(path: Path) -> Base:
+    """The base at `path`; one that is damaged is set aside as `<name>.damaged` and begun anew.
+
+    Nothing committed is lost: the node compares with etcd, and a file that differs is kept as a conflict. One that etcd
+    does not have is offered; etcd refuses it if it was invalidated, and only then is known to have been destroyed.
+    """
+    try:
+        return Base(path)
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        log.warning("%s is damaged (%s): set aside, and made again from etcd", path, error)
+    path.replace(path.with_name(path.name + ".damaged"))
+    for companion in ("-wal", "-shm"):
+        path.with_name(path.name + companion).unlink(missing_ok=True)
+    return Base(path)
+
+
 class Base:
     """Thread-safe; every call is one SQLite transaction. What writes raises KeyfoldError `disk`."""
 
     def __init__(self, path: Path | str) -> None:
         self._lock = threading.Lock()
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute(_SCHEMA)

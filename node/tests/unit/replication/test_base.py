@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from keyfold.errors import KeyfoldError
-from keyfold.replication.base import Base, Row
+from keyfold.replication.base import Base, Row, open_base
 from keyfold.replication.decide import Known
 from keyfold.replication.sealed import StoredObject
 
@@ -28,3 +28,18 @@ def test_a_write_that_failed_is_told_and_the_next_one_works(tmp_path: Path) -> N
     base._db.execute("PRAGMA max_page_count=1000000")
     base.put("acme", [row(1)])
     assert base.known("acme") == {"a.object": Known(7, "digest")}
+
+
+@pytest.mark.parametrize("at", [0, 4096])
+def test_a_damaged_base_is_set_aside_and_begun_anew(at: int, tmp_path: Path) -> None:
+    path = tmp_path / "base.sqlite"
+    base = Base(path)
+    base.put("acme", [row(50_000)])
+    base.close()
+    damaged = bytearray(path.read_bytes())
+    damaged[at : at + 4096] = b"\xff" * 4096
+    path.write_bytes(damaged)
+    fresh = open_base(path)
+    fresh.put("acme", [row(1)])
+    assert fresh.known("acme") == {"a.object": Known(7, "digest")}
+    assert (tmp_path / "base.sqlite.damaged").read_bytes() == damaged
