@@ -18,7 +18,11 @@ import PyKCS11
 from PyKCS11 import PyKCS11Error
 
 P256 = bytes.fromhex("06082a8648ce3d030107")
-ECDSA = PyKCS11.Mechanism(PyKCS11.CKM_ECDSA)
+# Both take the digest as it is.
+MECHANISMS = {
+    PyKCS11.CKK_EC: PyKCS11.Mechanism(PyKCS11.CKM_ECDSA),
+    PyKCS11.CKK_RSA: PyKCS11.Mechanism(PyKCS11.CKM_RSA_PKCS),
+}
 CLASSES = {"public": PyKCS11.CKO_PUBLIC_KEY, "private": PyKCS11.CKO_PRIVATE_KEY, "secret": PyKCS11.CKO_SECRET_KEY}
 CLASS_NAMES = {number: name for name, number in CLASSES.items()}
 
@@ -53,6 +57,13 @@ class Application:
         private = [*common, (PyKCS11.CKA_PRIVATE, True), (PyKCS11.CKA_SENSITIVE, True), (PyKCS11.CKA_SIGN, True)]
         self._session.generateKeyPair(public, private, PyKCS11.MechanismECGENERATEKEYPAIR)
 
+    def generate_rsa_pair(self, label: str) -> None:
+        common = [(PyKCS11.CKA_TOKEN, True), (PyKCS11.CKA_LABEL, label), (PyKCS11.CKA_ID, tuple(label.encode()))]
+        modulus = [(PyKCS11.CKA_MODULUS_BITS, 2048), (PyKCS11.CKA_PUBLIC_EXPONENT, (1, 0, 1))]
+        public = [*common, *modulus, (PyKCS11.CKA_VERIFY, True)]
+        private = [*common, (PyKCS11.CKA_PRIVATE, True), (PyKCS11.CKA_SENSITIVE, True), (PyKCS11.CKA_SIGN, True)]
+        self._session.generateKeyPair(public, private, PyKCS11.MechanismRSAGENERATEKEYPAIR)
+
     def generate_secret(self, label: str) -> None:
         template = [
             (PyKCS11.CKA_CLASS, PyKCS11.CKO_SECRET_KEY),
@@ -73,12 +84,13 @@ class Application:
         return sorted([CLASS_NAMES.get(number, str(number)), label] for number, label in rows)
 
     def sign(self, label: str, digest: str) -> str:
-        """ECDSA over a digest, both in hex."""
-        return bytes(self._session.sign(self._find("private", label), bytes.fromhex(digest), ECDSA)).hex()
+        """ECDSA, or RSA PKCS#1 v1.5 without DigestInfo, over a digest; both in hex."""
+        key = self._find("private", label)
+        return bytes(self._session.sign(key, bytes.fromhex(digest), self._mechanism(key))).hex()
 
     def verify(self, label: str, digest: str, signature: str) -> bool:
         key = self._find("public", label)
-        return bool(self._session.verify(key, bytes.fromhex(digest), bytes.fromhex(signature), ECDSA))
+        return bool(self._session.verify(key, bytes.fromhex(digest), bytes.fromhex(signature), self._mechanism(key)))
 
     def relabel(self, cls: str, label: str, to: str) -> None:
         self._session.setAttributeValue(self._find(cls, label), [(PyKCS11.CKA_LABEL, to)])
@@ -88,6 +100,10 @@ class Application:
 
     def set_pin(self, old: str, new: str) -> None:
         self._session.setPin(old, new)
+
+    def _mechanism(self, key: Any) -> Any:
+        (key_type,) = self._session.getAttributeValue(key, [PyKCS11.CKA_KEY_TYPE])
+        return MECHANISMS[key_type]
 
     def _find(self, cls: str, label: str) -> Any:
         found = self._session.findObjects([(PyKCS11.CKA_CLASS, CLASSES[cls]), (PyKCS11.CKA_LABEL, label)])

@@ -2,65 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 
 import pytest
-from ansible.parsing.vault import VaultLib, VaultSecret
 from scenario.application import Application
 from scenario.cluster import Cluster
-from scenario.machines import ROOT, Machine, controller_directory
-
-# The one place on a node: what the agent's credential is loaded from.
-ALLOWED = {"/etc/keyfold/credentials/system.pin"}
-
-# Reads the needles from standard input, so that the search itself does not put them anywhere.
-SEARCH = r"""
-import json, os, subprocess, sys
-needles = [needle.encode() for needle in json.load(sys.stdin)]
-found = []
-def look(name, data):
-    if any(needle in data for needle in needles):
-        found.append(name)
-for top in ("/etc", "/var/log", "/tmp", "/root", "/run", "/var/lib/keyfold", "/var/lib/etcd", "/opt", "/home"):
-    for folder, _, files in os.walk(top):
-        for file in files:
-            path = os.path.join(folder, file)
-            try:
-                if os.path.isfile(path) and not os.path.islink(path):
-                    with open(path, "rb") as opened:
-                        look(path, opened.read(64 << 20))
-            except OSError:
-                pass
-for pid in filter(str.isdigit, os.listdir("/proc")):
-    for part in ("cmdline", "environ"):
-        try:
-            with open(f"/proc/{pid}/{part}", "rb") as opened:
-                look(f"/proc/{pid}/{part}", opened.read())
-        except OSError:
-            pass
-journal = subprocess.run(["journalctl", "--no-pager", "--output=export"], capture_output=True, check=False)
-look("the journal", journal.stdout)
-print(json.dumps(found))
-"""
+from scenario.leaks import ALLOWED, known_secrets, where
+from scenario.machines import ROOT
 
 
 @pytest.fixture(scope="module")
 def secrets() -> list[str]:
-    """PINs, SO PINs, root, system PIN, the CA's passphrase."""
-    home = controller_directory()
-    pins = [json.loads(path.read_text()) for path in (home / "pins").glob("*.json")]
-    password = (home / "vault-password").read_text().strip()
-    vault = VaultLib([(None, VaultSecret(password.encode()))])
-    genesis = json.loads(vault.decrypt((home / "genesis.vault").read_bytes()))
-    values = [value for row in pins for key, value in row.items() if "pin" in key]
-    assert values
-    return [*values, genesis["root"], genesis["system_pin"], password]
-
-
-def where(machine: Machine, needles: list[str]) -> set[str]:
-    return set(json.loads(machine.run("python3", "-c", SEARCH, stdin=json.dumps(needles), seconds=120)))
+    return known_secrets()
 
 
 @pytest.fixture(scope="module")

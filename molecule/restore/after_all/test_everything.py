@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
+import pytest
 from scenario.application import Application
 from scenario.cluster import Cluster, keyfold
 from scenario.evidence import kept
+from scenario.leaks import ALLOWED, known_secrets, where
+from scenario.machines import ROOT
 
 DIGEST = "ab" * 32
 
@@ -16,11 +20,15 @@ def test_every_node_holds_what_it_held_before(cluster: Cluster) -> None:
     assert keyfold(cluster.nodes[0], "object", "list", "acme", "--invalidated")["objects"] == []
 
 
-def test_the_old_signatures_verify_on_every_node(cluster: Cluster, session: Callable[..., Application]) -> None:
+def test_the_old_signatures_verify_on_every_node_and_the_keys_sign(
+    cluster: Cluster, session: Callable[..., Application]
+) -> None:
     for node in (*cluster.nodes, None):
         application = session(node)
         for label, signature in kept("signature").items():
             assert application.call("verify", label=label, digest=DIGEST, signature=signature)
+            fresh = application.call("sign", label=label, digest=DIGEST)
+            assert application.call("verify", label=label, digest=DIGEST, signature=fresh)
 
 
 def test_a_further_restore_finds_nothing_to_do(cluster: Cluster) -> None:
@@ -31,3 +39,16 @@ def test_a_further_restore_finds_nothing_to_do(cluster: Cluster) -> None:
 def test_a_restore_without_a_ticket_is_refused(cluster: Cluster) -> None:
     done = cluster.node("hsm3").attempt("keyfold", "restore", "apply", "--partition", "acme")
     assert done.returncode == 2
+
+
+@pytest.mark.parametrize("host", ["hsm1", "hsm2", "hsm3", "store1", "app1"])
+def test_backup_and_restore_left_no_secret_on_any_machine(cluster: Cluster, host: str) -> None:
+    machine = next(known for known in (*cluster.nodes, cluster.store, cluster.app) if known.name == host)
+    assert where(machine, known_secrets()) - ALLOWED == set()
+
+
+def test_the_scenarios_output_holds_no_secret() -> None:
+    (log,) = (ROOT / ".keyfold/logs").glob(f"molecule-{os.environ['MOLECULE_SCENARIO_NAME']}.out")
+    text = log.read_text(errors="replace")
+    assert "Show what was restored" in text
+    assert [secret[:2] for secret in known_secrets() if secret in text] == []

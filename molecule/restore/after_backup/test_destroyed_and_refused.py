@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import base64
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scenario.application import Application
 from scenario.cluster import Cluster, CommandRefused, keyfold
 from scenario.evidence import kept
+from scenario.identities import Identity, foreign
+from scenario.leaks import known_secrets
 from scenario.machines import ROOT
 
 GOLDEN = ROOT / "node/tests/golden/v1/store"
+STORE = "/srv/keyfold"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,6 +43,29 @@ def preview(cluster: Cluster, *more: str) -> dict[str, object]:
     return keyfold(cluster.node("hsm3"), "restore", "preview", "--partition", "acme", *more)
 
 
+def written(cluster: Cluster) -> dict[str, Any]:
+    """All that a restore could have written: every node's objects, the invalidated ones, the store's files."""
+    return {
+        "holdings": cluster.await_agreement(),
+        "objects": keyfold(cluster.nodes[0], "object", "list", "acme")["objects"],
+        "invalidated": keyfold(cluster.nodes[0], "object", "list", "acme", "--invalidated")["objects"],
+        "store": cluster.store.shell(f"find {STORE} -type f -exec sha256sum {{}} + | sort"),
+    }
+
+
+def restore_playbook(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The operator's own command, as loud as it gets."""
+    return subprocess.run(
+        ["ansible-playbook", "-vvv", "--diff", "-i", "inventories/molecule", "playbooks/restore.yml", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
 @contextmanager
 def damaged(cluster: Cluster, set_id: str, script: str) -> Iterator[None]:
     """Somebody at the store's own disk changes the set; put back afterwards."""
@@ -50,14 +79,14 @@ def damaged(cluster: Cluster, set_id: str, script: str) -> Iterator[None]:
 
 
 def assert_refused_and_nothing_written(cluster: Cluster, *selection: str) -> str:
-    before = cluster.await_agreement()
+    before = written(cluster)
     told = ""
     for action in (["preview"], ["apply", "--ticket", "REQ-0"]):
         with pytest.raises(CommandRefused) as caught:
             keyfold(cluster.node("hsm3"), "restore", *action, "--partition", "acme", *selection)
         assert (caught.value.code, caught.value.exit_code) == ("refused", 8), caught.value
         told = str(caught.value)
-    assert cluster.await_agreement() == before
+    assert written(cluster) == before
     return told
 
 
@@ -67,7 +96,9 @@ def test_destroyed_keys_are_gone_on_every_node_and_kept_as_invalidated(
     for node in (*cluster.nodes, None):
         assert session(node).call("labels") == []
     rows = keyfold(cluster.nodes[0], "object", "list", "acme", "--invalidated")["objects"]
-    assert sorted(bytes.fromhex(row["label"]).decode() for row in rows) == ["one", "one", "three", "two", "two"]
+    assert sorted(bytes.fromhex(row["label"]).decode() for row in rows) == [
+        *("one", "one", "rsa", "rsa", "three", "two", "two")
+    ]
 
 
 def test_the_set_verifies_without_keys(cluster: Cluster, newest: str) -> None:
@@ -75,11 +106,29 @@ def test_the_set_verifies_without_keys(cluster: Cluster, newest: str) -> None:
 
 
 def test_a_preview_shows_the_plan_and_changes_nothing(cluster: Cluster, newest: str) -> None:
-    before = cluster.await_agreement()
+    before = written(cluster)
     reply = preview(cluster)
     assert reply["set_id"] == newest
-    assert reply["counts"]["reactivate"] == 5  # type: ignore[index]
-    assert cluster.await_agreement() == before
+    assert reply["counts"]["reactivate"] == 7  # type: ignore[index]
+    assert written(cluster) == before
+
+
+def test_the_playbooks_dry_run_shows_the_plan_and_no_secret_and_changes_nothing(cluster: Cluster, newest: str) -> None:
+    before = written(cluster)
+    done = restore_playbook("--check", "-e", "restore_partition=acme")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert newest in done.stdout
+    assert "reactivate" in done.stdout
+    assert [secret[:2] for secret in known_secrets() if secret in done.stdout + done.stderr] == []
+    assert written(cluster) == before
+
+
+def test_the_playbook_without_a_ticket_is_refused_and_nothing_written(cluster: Cluster) -> None:
+    before = written(cluster)
+    done = restore_playbook("-e", "restore_partition=acme", "-e", "confirm=yes")
+    assert done.returncode != 0
+    assert "one ticket" in done.stdout
+    assert written(cluster) == before
 
 
 def test_an_unknown_partition_is_refused_by_name(cluster: Cluster) -> None:
@@ -141,15 +190,25 @@ def test_a_store_that_does_not_answer_is_named_with_what_to_do(cluster: Cluster)
     assert len(keyfold(cluster.node("hsm3"), "backup", "list")["sets"]) == 1
 
 
-def test_a_wrong_certificate_is_called_one(cluster: Cluster) -> None:
-    pki = "/etc/keyfold/pki"
+# Beside the reader's own key, and with the key it belongs to.
+STRANGER = foreign("store", "reader")
+WRONG = {"of-another-key": Identity(STRANGER.certificate, None), "of-another-authority": STRANGER}
+
+
+@pytest.mark.parametrize("who", WRONG.values(), ids=WRONG)
+def test_a_wrong_certificate_is_called_one(cluster: Cluster, who: Identity) -> None:
+    pair = "/etc/keyfold/pki/store-reader"
     node = cluster.node("hsm3")
-    node.shell(f"cp -a {pki}/store-reader.crt /root/ && cp {pki}/ca.crt {pki}/store-reader.crt")
+    node.shell(f"cp -a {pair}.crt {pair}.key /root/")
     try:
+        for kind, pem in (("crt", who.certificate), ("key", who.key)):
+            if pem:
+                node.shell(f"cat > {pair}.{kind}", stdin=pem)
         assert node.attempt("keyfold", "restore", "preview", "--partition", "acme").returncode == 10
     finally:
-        node.shell(f"mv /root/store-reader.crt {pki}/")
+        node.shell(f"mv /root/store-reader.crt /root/store-reader.key {pair.rpartition('/')[0]}/")
+    preview(cluster)
 
 
 def test_the_evidence_is_there(cluster: Cluster) -> None:
-    assert set(kept("signature")) == {"one", "two"}
+    assert set(kept("signature")) == {"one", "two", "rsa"}

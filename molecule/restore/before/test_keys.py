@@ -15,8 +15,10 @@ def test_the_subscribers_keys_are_made_and_sign(cluster: Cluster, session: Calla
     application = session()
     for label in ("one", "two"):
         application.call("generate_pair", label=label)
+    application.call("generate_rsa_pair", label="rsa")
     application.call("generate_secret", label="three")
-    keep("signature", {label: application.call("sign", label=label, digest=DIGEST) for label in ("one", "two")})
+    signing = ("one", "two", "rsa")
+    keep("signature", {label: application.call("sign", label=label, digest=DIGEST) for label in signing})
     keep("holdings", cluster.await_agreement())
 
 

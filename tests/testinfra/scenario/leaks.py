@@ -1,0 +1,59 @@
+"""The cluster's secrets, and where on a machine they can be found."""
+
+from __future__ import annotations
+
+import json
+
+from ansible.parsing.vault import VaultLib, VaultSecret
+
+from scenario.machines import Machine, controller_directory
+
+# The one place on a node: what the agent's credential is loaded from.
+ALLOWED = {"/etc/keyfold/credentials/system.pin"}
+
+# Reads the needles from standard input, so that the search itself does not put them anywhere.
+SEARCH = r"""
+import json, os, subprocess, sys
+needles = [needle.encode() for needle in json.load(sys.stdin)]
+found = []
+def look(name, data):
+    if any(needle in data for needle in needles):
+        found.append(name)
+for top in ("/etc", "/var/log", "/tmp", "/root", "/run", "/var/lib/keyfold", "/var/lib/etcd", "/opt", "/home"):
+    for folder, _, files in os.walk(top):
+        for file in files:
+            path = os.path.join(folder, file)
+            try:
+                if os.path.isfile(path) and not os.path.islink(path):
+                    with open(path, "rb") as opened:
+                        look(path, opened.read(64 << 20))
+            except OSError:
+                pass
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    for part in ("cmdline", "environ"):
+        try:
+            with open(f"/proc/{pid}/{part}", "rb") as opened:
+                look(f"/proc/{pid}/{part}", opened.read())
+        except OSError:
+            pass
+journal = subprocess.run(["journalctl", "--no-pager", "--output=export"], capture_output=True, check=False)
+look("the journal", journal.stdout)
+print(json.dumps(found))
+"""
+
+
+def known_secrets() -> list[str]:
+    """PINs, SO PINs, root, system PIN, the CA's passphrase."""
+    home = controller_directory()
+    pins = [json.loads(path.read_text()) for path in (home / "pins").glob("*.json")]
+    password = (home / "vault-password").read_text().strip()
+    vault = VaultLib([(None, VaultSecret(password.encode()))])
+    genesis = json.loads(vault.decrypt((home / "genesis.vault").read_bytes()))
+    values = [value for row in pins for key, value in row.items() if "pin" in key]
+    assert values
+    return [*values, genesis["root"], genesis["system_pin"], password]
+
+
+def where(machine: Machine, needles: list[str]) -> set[str]:
+    """Files, processes and the journal that hold one of them; only names, never what was found."""
+    return set(json.loads(machine.run("python3", "-c", SEARCH, stdin=json.dumps(needles), seconds=120)))
