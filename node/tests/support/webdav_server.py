@@ -41,9 +41,9 @@ def make_credentials(directory: Path, *, days: int = 1) -> Credentials:
     now = datetime.now(UTC)
 
     def certificate(
-        subject: x509.Name, key: ec.EllipticCurvePrivateKey, end: datetime, extension: x509.ExtensionType
+        subject: x509.Name, key: ec.EllipticCurvePrivateKey, end: datetime, *extensions: x509.ExtensionType
     ) -> bytes:
-        built = (
+        builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(ca_name)
@@ -51,15 +51,21 @@ def make_credentials(directory: Path, *, days: int = 1) -> Credentials:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(days=9))
             .not_valid_after(end)
-            .add_extension(extension, critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
-            .sign(ca_key, hashes.SHA256())
         )
-        return built.public_bytes(serialization.Encoding.PEM)
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=subject == ca_name)
+        return builder.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
     files = Credentials(directory / "ca.crt", directory / "leaf.crt", directory / "leaf.key")
-    files.ca.write_bytes(certificate(ca_name, ca_key, now + timedelta(days=1), x509.BasicConstraints(True, None)))
+    # Python 3.13 trusts only an authority that says it is one, and what its key is for.
+    usage = dict.fromkeys(
+        ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False
+    )
+    signs = x509.KeyUsage(**usage, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False)
+    authority = certificate(ca_name, ca_key, now + timedelta(days=1), x509.BasicConstraints(True, None), signs)
+    files.ca.write_bytes(authority)
     localhost = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
     files.cert.write_bytes(certificate(leaf_name, leaf_key, now + timedelta(days=days), localhost))
     files.key.write_bytes(
