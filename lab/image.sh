@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The images: base (bare Debian 13 with systemd) -> node (packages baked in) -> build (compiler and test tools).
+# The images: base (bare Debian 13 with systemd) -> node (packages baked in) -> build (compiler and test tools)
+# and clients (subscribers' tools).
 # Each carries a hash of what defines it; an image whose hash still fits is reused.
 set -euo pipefail
 # shellcheck source=lab/lib.sh
@@ -75,6 +76,7 @@ images() {
   image base ''
   image node "$base_image"
   image build "$node_image"
+  image clients "$node_image"
 }
 
 lab/engine.sh
