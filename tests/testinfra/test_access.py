@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from scenario.identities import NOBODY, Identity, foreign, issued, speak
+from scenario.identities import NOBODY, Identity, foreign, issued, ours, speak
 from scenario.machines import machines
 
 
@@ -29,6 +30,22 @@ def test_a_subscriber_reaches_its_partition_on_every_primary_node(node: str) -> 
 )
 def test_strangers_are_refused(who: Identity) -> None:
     assert not let_in(connect(who))
+
+
+@pytest.mark.parametrize(
+    ("unit", "name", "hours", "good"),
+    [
+        ("partition", "acme", 1, True),
+        ("partition", "acme", -1, False),
+        ("node", "acme", 1, False),
+        ("store", "acme", 1, False),
+        ("partition", "nobody", 1, False),
+    ],
+    ids=["good", "expired", "a node's", "the store's", "no such partition's"],
+)
+def test_only_a_good_certificate_of_a_partition_gets_in(unit: str, name: str, hours: int, good: bool) -> None:
+    """All signed by the cluster's own authority: what differs is all that can make the difference."""
+    assert let_in(connect(ours(unit, name, valid_for=timedelta(hours=hours)))) is good
 
 
 @pytest.mark.parametrize("name", ["store-writer-hsm3", "etcd-client-hsm3", "access-hsm2"])
