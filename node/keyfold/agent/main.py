@@ -12,22 +12,25 @@ from keyfold.agent import sdnotify
 from keyfold.agent.admin import AdminOperations
 from keyfold.agent.commits import Commits
 from keyfold.agent.genesis import Genesis
+from keyfold.agent.handover import Handover
 from keyfold.agent.machine import Machine
 from keyfold.agent.partitions import Partitions
 from keyfold.agent.restoring import Restoring
 from keyfold.agent.server import AgentServer, Operation
 from keyfold.agent.service import Service
+from keyfold.agent.subscriber import SubscriberOperations
 from keyfold.clock import SystemClock
 from keyfold.errors import KeyfoldError
 from keyfold.replication.base import open_base
 from keyfold.store import open_store
 
 
-def operations(service: Service) -> dict[str, Operation]:
+def operations(service: Service, handover: Handover | None = None) -> dict[str, Operation]:
     """Everything the socket offers, by name."""
-    partitions = Partitions(service)
+    partitions = Partitions(service, handover or Handover(service.store))
     admin = AdminOperations(service, Genesis(service), partitions, Restoring(service, partitions))
-    return {**admin.table(), "commit": Commits(service.registry).commit}
+    subscriber = SubscriberOperations(service, partitions)
+    return {**admin.table(), **subscriber.table(), "commit": Commits(service.registry).commit}
 
 
 def main() -> int:

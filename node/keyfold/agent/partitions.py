@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from keyfold.agent.handover import Handover
 from keyfold.agent.service import Service
 from keyfold.clock import stamp
 from keyfold.custody.create import create_partition_token
@@ -25,10 +26,11 @@ from keyfold.token.object_file import describe
 
 
 class Partitions:
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, handover: Handover) -> None:
         self._service = service
         self._store = service.store
         self._registry = service.registry
+        self._handover = handover
 
     def rows(self, revision: int = 0) -> list[dict[str, Any]]:
         """Subscribers' partitions with their figures; bytes are those of the object files."""
@@ -82,11 +84,16 @@ class Partitions:
                 revision = self._swap(change.name, row, items[change.name].mod_revision, [])
         return {"changes": [change.as_reply() for change in changes], "revision": revision}
 
+    def handover(self, names: Sequence[str]) -> dict[str, Any]:
+        """The first PINs of partitions, as they were sealed when those were made."""
+        return {"handover": self._handover.sealed(names)}
+
     def _create(self, change: Change) -> int:
         """The token is made in a scratch directory and becomes real when etcd has it, here as on every other node."""
+        pins, sealed = self._handover.prepare(change.name, change.after["subscriber_key"])
         scratch = Path(tempfile.mkdtemp(dir=self._service.config.state / "agent", prefix="new-"))
         try:
-            token_uuid = create_partition_token(scratch, change.name, 0, 0, change.so_pin, change.pin)
+            token_uuid = create_partition_token(scratch, change.name, 0, 0, pins.so, pins.user)
             files = {path.name: path.read_bytes() for path in (scratch / "tokens" / token_uuid).glob("*.object")}
         finally:
             shutil.rmtree(scratch)
@@ -100,7 +107,7 @@ class Partitions:
         }
         metas = metadata({file: describe(data) for file, data in files.items()}, (), {}, now)
         sealer = self._registry.sealer(change.name)
-        puts = []
+        puts = [sealed]
         for file, data in files.items():
             key = keys.live(change.name, file)
             puts.append(Put(key, sealer.seal(key, StoredObject(metas[file], data))))

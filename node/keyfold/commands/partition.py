@@ -14,6 +14,8 @@ from keyfold.errors import KeyfoldError
 def register(subparsers: Subparsers) -> None:
     actions = group(subparsers, "partition", "partitions of subscribers")
     command(actions, "list", _list, _render_list, "every partition with its figures")
+    handover = command(actions, "handover", _handover, _render_handover, "the sealed first PINs of partitions")
+    handover.add_argument("partitions", nargs="+", metavar="PARTITION")
     apply = command(actions, "apply", _apply, _render_apply, 'declare; {"partitions":[…]} on standard input')
     apply.add_argument("--check", action="store_true", help="only say what would change")
 
@@ -28,6 +30,22 @@ def _render_list(reply: Mapping[str, Any]) -> str:
         figures = (str(row[key]) for key in ("objects", "live_bytes", "invalidated"))
         rows.append((row["name"], row["package"], "yes" if row["backup"] else "no", *figures))
     return table(rows)
+
+
+def _handover(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
+    return context.agent.call("partition_handover", partitions=args.partitions)
+
+
+def _render_handover(reply: Mapping[str, Any]) -> str:
+    lines = []
+    for name, row in reply["handover"].items():
+        lines += [f"{name}: user PIN, sealed to {row['user_sealed_to']}", row["user"].rstrip()]
+        whom = ", ".join(row["so_sealed_to"])
+        lines.append(
+            f"{name}: SO PIN, " + (f"sealed to {whom}" if whom else "which nobody has: no officers were declared")
+        )
+        lines += [row["so"].rstrip()] if row["so"] else []
+    return "\n".join(lines)
 
 
 def _apply(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:

@@ -61,6 +61,21 @@ def _partition_apply(options: argparse.Namespace, state: dict[str, Any]) -> dict
     }
 
 
+def _partition_handover(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    for name in options.partitions:
+        if name not in state["partitions"]:
+            raise KeyfoldError(
+                "not_found", f"nothing for {name}", not_done="nothing was read", next_step="keyfold partition list"
+            )
+    officers = state.get("officers", ["ada"])
+    sealed = {
+        "user_sealed_to": "age1…",
+        "so_sealed_to": officers,
+        "so": "sealed to officers\n" if officers else None,
+    }
+    return {"ok": True, "handover": {name: {**sealed, "user": f"sealed for {name}\n"} for name in options.partitions}}
+
+
 def _status(_options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
     # Nodes lag for as many questions as the test wants.
     lag = 0
@@ -145,6 +160,7 @@ def _restore(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, An
 _COMMANDS = {
     ("status", None): _status,
     ("partition", "apply"): _partition_apply,
+    ("partition", "handover"): _partition_handover,
     ("cluster", "init"): _cluster_init,
     ("cluster", "info"): _cluster_info,
     ("backup", "run"): _backup_run,
@@ -169,6 +185,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", required=True)
         if (noun, verb) == ("partition", "apply"):
             command.add_argument("--check", action="store_true")
+        if (noun, verb) == ("partition", "handover"):
+            command.add_argument("partitions", nargs="+")
         if (noun, verb) == ("backup", "run"):
             command.add_argument("--partition", action="append")
             command.add_argument("--dry-run", action="store_true")

@@ -81,16 +81,13 @@ def test_examples_pass_the_modules_own_check(name: str) -> None:
 
 
 def test_every_secret_option_is_hidden() -> None:
-    partition = argument_spec("keyfold_partition")["partitions"]["options"]
-    assert partition["initial_pin"]["no_log"]
-    assert partition["initial_so_pin"]["no_log"]
     assert argument_spec("keyfold_cluster")["root"]["no_log"]
 
 
 def test_ansible_doc_renders_every_module_and_plugin() -> None:
     ansible_doc = Path(sys.executable).with_name("ansible-doc")
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
-    for kind, names in {"module": MODULES, "lookup": ["keyfold_genesis", "keyfold_initial_pins"]}.items():
+    for kind, names in {"module": MODULES, "lookup": ["keyfold_genesis"]}.items():
         shown = subprocess.run(
             [ansible_doc, "--json", "--type", kind, *names], env=environment, cwd=ROOT, capture_output=True, check=True
         )
