@@ -14,7 +14,7 @@ from pathlib import Path
 from keyfold.custody.conf import write_softhsm2_conf
 from keyfold.errors import KeyfoldError
 from keyfold.partition.policy import SYSTEM
-from keyfold.provision import plan
+from keyfold.provision import plan, subscriber
 
 _DIRECTORY_MODE = 0o700
 
@@ -39,6 +39,8 @@ def provision(state: Path) -> list[str]:
             # The directory is its user's to spoil; the other partitions are not to wait for it.
             print(f"partition {row['name']}: not provisioned: {error}", file=sys.stderr)
     sockets = [plan.socket_unit(name) for name in names]
+    if plan.HAPROXY.parent.is_dir():
+        sockets += [subscriber.socket_unit(name) for name in names]
     if any(path.parent == plan.UNIT_DIRECTORY for path in changed):
         _run("systemctl", "daemon-reload")
     if sockets and (changed or not _active(sockets)):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keyfold.partition.policy import SYSTEM, check_name
+from keyfold.provision import subscriber
 
 UNIT_DIRECTORY = Path("/etc/systemd/system")
 SYSUSERS = Path("/etc/sysusers.d/keyfold-partitions.conf")
@@ -34,7 +35,7 @@ def files(partitions: Iterable[str], state: Path, *, haproxy: bool, socket_group
     partitions = list(partitions)
     wanted = {SYSUSERS: "".join(_sysuser(name, state) for name in partitions)}
     if haproxy:
-        wanted[HAPROXY] = "".join(_backend(name) for name in partitions)
+        wanted[HAPROXY] = "".join(_backend(name) + subscriber.backend(name) for name in partitions)
     for name in partitions:
         wanted[UNIT_DIRECTORY / socket_unit(name)] = _SOCKET.format(name=name, group=socket_group)
         wanted[UNIT_DIRECTORY / f"{PREFIX}{name}@.service"] = _SERVICE.format(
