@@ -94,7 +94,7 @@ def serving(path: Path, agent: Any, token: Any, **limits: float) -> Iterator[mai
 class _Handler(main._Handler):
     def conversation(self) -> Conversation:
         agent, token = self.server.served  # type: ignore[attr-defined]
-        return Conversation(agent, opener(token))
+        return Conversation(agent, token if callable(token) else opener(token))
 
 
 class _Served(main.SubscriberServer):
