@@ -43,3 +43,9 @@ def test_a_node_without_haproxy_gets_no_backends() -> None:
 def test_a_crafted_name_never_becomes_a_path_or_a_unit() -> None:
     with pytest.raises(KeyfoldError):
         plan.names([{"name": "../../etc/cron.d/x"}])
+
+
+def test_each_partition_has_a_second_backend_for_its_subscriber() -> None:
+    backends = files("acme", "beta")[plan.HAPROXY]
+    assert "backend s_acme\n    mode tcp\n    server s unix@/run/keyfold/subscribers/acme.sock maxconn 8\n" in backends
+    assert backends.count("backend s_") == backends.count("backend p_") == 2
