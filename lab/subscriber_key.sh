@@ -2,7 +2,7 @@
 # lab/subscriber_key.sh DIRECTORY: the public key of a throw-away cluster's subscriber; makes the pair at first use.
 set -euo pipefail
 directory=${1:?usage: lab/subscriber_key.sh DIRECTORY}
-mkdir -p -m 0700 "$directory"
+(umask 077 && mkdir -p "$directory")
 key=$directory/subscriber_key
 # Several tasks may look it up at once.
 (
