@@ -1,4 +1,4 @@
-"""A request and its signatures as they lie on disk: `stop.yml`, `stop.yml.ada.sig`, `stop.yml.sig`."""
+"""A request and its signatures as they lie on disk: `stop.yml`, `stop.yml.sig`, `stop.yml.ada.sig`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from keyfold.errors import KeyfoldError
 
 
 def read_approval(request: Path, extra: Sequence[Path] = ()) -> dict[str, Any]:
-    """The socket form, with every `<request>*.sig*` beside it; KeyfoldError `invalid` names the file."""
-    beside = sorted(path for path in request.parent.glob(_escaped(request.name)) if path.is_file())
+    """The socket form, with `<request>.sig` and `<request>.*.sig` beside it; KeyfoldError `invalid` names a file."""
+    prefix = f"{request.name}."
+    try:
+        beside = sorted(path for path in request.parent.iterdir() if path.name.startswith(prefix))
+    except OSError as error:
+        raise _invalid(f"{request.parent} cannot be read: {error.strerror}") from error
+    beside = [path for path in beside if path.name.endswith(".sig")]
     signatures = {path.resolve(): path for path in (*beside, *extra)}
     return {
         "request": base64.b64encode(_read(request, MAX_REQUEST_BYTES)).decode(),
         "signatures": [_read(path, MAX_SIGNATURE_BYTES).decode("ascii", "replace") for path in signatures.values()],
     }
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{character}]" if character in "*?[" else character for character in name) + ".*sig*"
 
 
 def _read(path: Path, limit: int) -> bytes:
