@@ -1,8 +1,8 @@
 """An entry of the audit chain, to the byte (docs/audit.md). Pure.
 
 value = body | 0x0a | signature, 128 hex digits, lower case
-body  = canonical JSON (RFC 8785): {"epoch","key","linked","linked_by","note","previous","revision","seq","v":1}
-signature = Ed25519 of the cluster's audit key over the body
+body  = canonical JSON: {"epoch","key","linked","linked_by","note","previous","revision","seq","v":1}
+signature = Ed25519 (RFC 8032) of the cluster's audit key over "keyfold audit entry v1" 0x00 | body
 hash  = SHA-256(body); "previous" is the hash of the entry before, or GENESIS of the cluster for the first
 """
 
@@ -19,6 +19,7 @@ from keyfold.audit.note import canonical
 
 VERSION = 1
 SIGNATURE_BYTES = 64
+_PURPOSE = b"keyfold audit entry v1\0"
 _FIELDS = frozenset({"epoch", "key", "linked", "linked_by", "note", "previous", "revision", "seq", "v"})
 _NUMBERS = ("epoch", "revision", "seq", "v")
 _TEXTS = ("key", "linked", "linked_by", "previous")
@@ -91,6 +92,11 @@ def body(note: bytes, *, previous: Head, revision: int, epoch: int, public_key: 
 
 def after(previous: Head, body: bytes, revision: int) -> Head:
     return Head(previous.seq + 1, hashlib.sha256(body).hexdigest(), revision)
+
+
+def signed(body: bytes) -> bytes:
+    """What the audit key signs for this body."""
+    return _PURPOSE + body
 
 
 def encode(body: bytes, signature: bytes) -> bytes:

@@ -60,7 +60,7 @@ class Linker:
             return 0
         epoch = cluster["epoch"]
         bodies, last = self._bodies(notes, head, epoch, bytes.fromhex(cluster["audit_public_keys"][str(epoch)]))
-        signatures = self._sign(bodies, epoch)
+        signatures = self._sign([entry.signed(body) for body in bodies], epoch)
         lease = self._marker_lease()
         compares = [Unchanged(keys.AUDIT_HEAD, 0 if head_item is None else head_item.mod_revision)]
         ops: list[Op] = [Put(keys.AUDIT_HEAD, last.encode())]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from keyfold.audit.entry import Entry, Head, Malformed, decode, key_fingerprint
+from keyfold.audit.entry import Entry, Head, Malformed, decode, key_fingerprint, signed
 
 
 class Broken(Exception):
@@ -77,6 +77,6 @@ class ChainCheck:
         if entry.fields["key"] != key_fingerprint(key):
             raise Broken(seq, f"it names the key {entry.fields['key']}, the cluster's is {key_fingerprint(key)}")
         try:
-            Ed25519PublicKey.from_public_bytes(key).verify(entry.signature, entry.body)
+            Ed25519PublicKey.from_public_bytes(key).verify(entry.signature, signed(entry.body))
         except InvalidSignature:
             raise Broken(seq, "its signature is not the cluster's over this content") from None

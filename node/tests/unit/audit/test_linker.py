@@ -139,7 +139,9 @@ def test_an_entry_beyond_the_head_stops_the_chain_and_is_named() -> None:
     assert len(list(store.scan(keys.AUDIT_PENDING))) == 1
 
 
-@pytest.mark.parametrize("value", [b"", b"{", b"\xff\xfe", b"[1]", b'{"a":1.5}', b'{"\xc3\xa9":1}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "value", [b"", b"{", b"\xff\xfe", b"[1]", b'{"a":1.5}', b'{"\xc3\xa9":1}', b'{"a":"\\ud800"}', b"[" * 100_000]
+)
 def test_what_is_no_note_becomes_an_entry_that_says_so(value: bytes) -> None:
     store = MemoryStore()
     store.txn((), [Put(keys.AUDIT_PENDING + "stray", value)])

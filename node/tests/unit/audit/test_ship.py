@@ -84,7 +84,7 @@ def test_the_journal_alone_can_prove_an_entry(store: MemoryStore, journal: Memor
     shipper.ship()
     fields = journal.entries[0][2]
     body = fields["KEYFOLD_AUDIT_ENTRY"].encode()
-    assert SYSTEM.sign_audit(body).hex() == fields["KEYFOLD_AUDIT_SIGNATURE"]
+    assert SYSTEM.sign_audit(entry.signed(body)).hex() == fields["KEYFOLD_AUDIT_SIGNATURE"]
     assert entry.after(Head(0, "", 0), body, 0).hash == fields["KEYFOLD_AUDIT_HASH"]
 
 

@@ -22,8 +22,8 @@ GOLDEN_VALUE = (
     b'{"epoch":1,"key":"SHA256:b39177f687ad6e473ca6ac0947ea4141f88af281213a7e843d55d4b078bdf76a","linked":"2026-03-01T12:00:00.000000Z","linked_by":"hsm1",'
     b'"note":{"node":"hsm1","partition":"acme","time":"2026-03-01T12:00:00.000000Z","what":"purge","who":"administrator"},'
     b'"previous":"42fbef6bb5bf6f66d69be1fd09cc1a2b2fed68fbfa7b612650ea375a93baa812","revision":7,"seq":1,"v":1}\n'
-    b"e1099ea80a0101da730565c8a39c24c756a1dd1743e5339941dd6bf2c0fb259a"
-    b"dde940cf26eadd398c1226e4bba2d901eb281008bd7f772b7f2b5f2cc3237202"
+    b"fd89d9b9fded56fd0da27cc7ba1b357bda86fea3f6d5dca9e30203172d2f34a4"
+    b"e5680e357f5b4a2aef63e0ba4ef4d429d38558dcc209277c1d3bfec83a80b101"
 )
 
 
@@ -121,7 +121,7 @@ def forged(previous: Head, system: MemorySystemKeys = SYSTEM, **changes: Any) ->
     body = entry.body(
         previous=changes.pop("previous", previous), public_key=system.audit_public_key(), **{**fields, **changes}
     )
-    return entry.encode(body, system.sign_audit(body))
+    return entry.encode(body, system.sign_audit(entry.signed(body)))
 
 
 def test_an_entry_that_a_stranger_signed_is_found(chain: Chain) -> None:
@@ -172,4 +172,4 @@ def test_the_format_is_the_golden_one_to_the_byte() -> None:
         node="hsm1",
         linked="2026-03-01T12:00:00.000000Z",
     )
-    assert entry.encode(body, SYSTEM.sign_audit(body)) == GOLDEN_VALUE
+    assert entry.encode(body, SYSTEM.sign_audit(entry.signed(body))) == GOLDEN_VALUE
