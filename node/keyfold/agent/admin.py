@@ -44,7 +44,7 @@ class AdminOperations:
             "record_put": self._record_put,
             "record_list": self._record_list,
         }
-        return {name: _administrator_only(operation) for name, operation in operations.items()}
+        return {name: administrator_only(operation) for name, operation in operations.items()}
 
     # --- the cluster ------------------------------------------------------------------------------------------
 
@@ -167,7 +167,9 @@ class AdminOperations:
         return {item.key.removeprefix(prefix): json.loads(item.value) for item in self._store.scan(prefix)}
 
 
-def _administrator_only(operation: Operation) -> Operation:
+def administrator_only(operation: Operation) -> Operation:
+    """The operation for uid 0 alone; a request that lacks what it needs is `invalid`."""
+
     def guarded(caller: Caller, request: Request) -> Any:
         if caller.partition is not None:
             raise KeyfoldError(

@@ -9,9 +9,10 @@ import threading
 
 from keyfold import config as configuration
 from keyfold.agent import sdnotify
-from keyfold.agent.admin import AdminOperations
+from keyfold.agent.admin import AdminOperations, administrator_only
 from keyfold.agent.commits import Commits
 from keyfold.agent.genesis import Genesis
+from keyfold.agent.logins import Logins
 from keyfold.agent.machine import Machine
 from keyfold.agent.partitions import Partitions
 from keyfold.agent.restoring import Restoring
@@ -26,8 +27,14 @@ from keyfold.store import open_store
 def operations(service: Service) -> dict[str, Operation]:
     """Everything the socket offers, by name."""
     partitions = Partitions(service)
+    logins = Logins(service.logins)
     admin = AdminOperations(service, Genesis(service), partitions, Restoring(service, partitions))
-    return {**admin.table(), "commit": Commits(service.registry).commit}
+    return {
+        **admin.table(),
+        **logins.table(),
+        "partition_unlock": administrator_only(logins.unlock),
+        "commit": Commits(service.registry).commit,
+    }
 
 
 def main() -> int:

@@ -6,8 +6,8 @@ import json
 import shutil
 import tempfile
 import uuid
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,12 +15,14 @@ from keyfold.agent.service import Service
 from keyfold.clock import stamp
 from keyfold.custody.create import create_partition_token
 from keyfold.errors import KeyfoldError
+from keyfold.lockout import state as lockout
 from keyfold.partition.plan import Change, plan
 from keyfold.partition.policy import SYSTEM
 from keyfold.replication import keys
 from keyfold.replication.changes import metadata
 from keyfold.replication.sealed import StoredObject
-from keyfold.store.interface import Put, Unchanged
+from keyfold.replication.usage import Usage, count, decode
+from keyfold.store.interface import KeyValue, Put, Unchanged
 from keyfold.token.object_file import describe
 
 
@@ -31,22 +33,23 @@ class Partitions:
         self._registry = service.registry
 
     def rows(self, revision: int = 0) -> list[dict[str, Any]]:
-        """Subscribers' partitions with their figures; bytes are those of the object files."""
+        """Subscribers' partitions with their figures and locked logins; bytes are those of the object files."""
         scan = self._store.scan(keys.PARTITIONS, revision=revision)
         declared = [json.loads(item.value) for item in scan]
-        live = self._figures(keys.OBJECTS, scan.revision)
-        shadow = self._figures(keys.INVALIDATED, scan.revision)
+        figures = {item.key.removeprefix(keys.USAGE): decode(item) for item in self._scan(keys.USAGE, scan.revision)}
+        locked = lockout.locked(self._scan(keys.LOGINS, scan.revision), self._service.clock.utc())
         return [
             {
                 **row,
-                "objects": live[0][row["name"]],
-                "live_bytes": live[1][row["name"]],
-                "invalidated": shadow[0][row["name"]],
-                "invalidated_bytes": shadow[1][row["name"]],
+                **asdict(figures.get(row["name"], Usage())),
+                "locked": locked.get(row["name"], {}),
             }
             for row in declared
             if row["name"] != SYSTEM
         ]
+
+    def _scan(self, prefix: str, revision: int) -> Iterable[KeyValue]:
+        return self._store.scan(prefix, revision=revision)
 
     def row(self, name: str) -> dict[str, Any]:
         """The declaration in etcd, or KeyfoldError `not_found`."""
@@ -104,6 +107,7 @@ class Partitions:
         for file, data in files.items():
             key = keys.live(change.name, file)
             puts.append(Put(key, sealer.seal(key, StoredObject(metas[file], data))))
+        puts.append(Put(keys.usage(change.name), count(map(len, files.values()), ()).encode()))
         return self._swap(change.name, row, 0, puts)
 
     def _swap(self, name: str, row: Mapping[str, Any], expected: int, objects: list[Put]) -> int:
@@ -118,14 +122,3 @@ class Partitions:
                 next_step="run the playbook again",
             )
         return result.revision
-
-    def _figures(self, prefix: str, revision: int) -> tuple[Counter[str], Counter[str]]:
-        """Objects and bytes by partition."""
-        count: Counter[str] = Counter()
-        size: Counter[str] = Counter()
-        for item in self._store.scan(prefix, revision=revision):
-            name = item.key.removeprefix(prefix).partition("/")[0]
-            if name != SYSTEM:
-                count[name] += 1
-                size[name] += len(self._registry.sealer(name).open(item.key, item.value).data)
-        return count, size

@@ -12,6 +12,7 @@ from keyfold import __version__
 from keyfold.clock import Clock, stamp
 from keyfold.config import Config
 from keyfold.errors import KeyfoldError
+from keyfold.lockout.guard import Guard
 from keyfold.replication import keys
 from keyfold.replication.base import Base
 from keyfold.replication.follower import Follower
@@ -46,7 +47,8 @@ class Service:
         self._failures: dict[str, str] = {}
         tools = Tools(store, base, clock, config.node, config.state / "conflicts", host.drain)
         self.registry = Registry(tools, host)
-        self.follower = Follower(store, self.registry, on_progress=self._changed.set)
+        self.logins = Guard(store, clock, config.node, self.registry.policy)
+        self.follower = Follower(store, self.registry, self.logins, on_progress=self._changed.set)
         self._threads = [
             threading.Thread(target=loop, name=name, daemon=True)
             for name, loop in (
