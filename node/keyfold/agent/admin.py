@@ -13,6 +13,7 @@ from keyfold.agent.restoring import Restoring
 from keyfold.agent.server import Caller, Operation, Reply
 from keyfold.agent.service import Service
 from keyfold.errors import KeyfoldError
+from keyfold.invalidation.expiry import expires_at
 from keyfold.replication import keys
 from keyfold.replication.sealed import StoredObject
 from keyfold.store.interface import KeyValue, Put
@@ -98,7 +99,7 @@ class AdminOperations:
 
     def _object_list(self, caller: Caller, request: Request) -> Reply:
         name = request["partition"]
-        self._partitions.row(name)
+        days = int(self._partitions.row(name)["policy"]["invalidation_days"])
         prefix = keys.invalidated(name) if request.get("invalidated") else keys.objects(name)
         rows = []
         for item, content in self._opened(name, prefix):
@@ -106,6 +107,7 @@ class AdminOperations:
                 {
                     "file": item.key.removeprefix(prefix),
                     **content.meta,
+                    **_expiry(content, days),
                     "size": len(content.data),
                     "revision": item.mod_revision,
                     "digest": identity(content.data),
@@ -165,6 +167,12 @@ class AdminOperations:
     def _records(self, kind: str) -> dict[str, Any]:
         prefix = keys.records(kind)
         return {item.key.removeprefix(prefix): json.loads(item.value) for item in self._store.scan(prefix)}
+
+
+def _expiry(content: StoredObject, days: int) -> dict[str, Any]:
+    """When an invalidated object expires; nothing for a live one."""
+    invalidated_at = content.meta.get("invalidated_at")
+    return {} if invalidated_at is None else {"expires_at": expires_at(invalidated_at, days)}
 
 
 def administrator_only(operation: Operation) -> Operation:

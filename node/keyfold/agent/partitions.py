@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from keyfold.agent.service import Service
+from keyfold.audit.note import note
 from keyfold.clock import stamp
 from keyfold.custody.create import create_partition_token
 from keyfold.errors import KeyfoldError
 from keyfold.lockout import state as lockout
+from keyfold.partition.opt_out import opting
 from keyfold.partition.plan import Change, plan
 from keyfold.partition.policy import SYSTEM
 from keyfold.replication import keys
@@ -68,7 +70,9 @@ class Partitions:
             next_step="keyfold partition list; declare it in the inventory and run playbooks/partition.yml",
         )
 
-    def apply(self, declared: Sequence[Mapping[str, Any]], *, check: bool) -> dict[str, Any]:
+    def apply(
+        self, declared: Sequence[Mapping[str, Any]], *, check: bool, who: str = "administrator"
+    ) -> dict[str, Any]:
         """Plan, then execute; `check` stops in between. Each partition is one transaction."""
         self._registry.sealer(SYSTEM)
         items = {item.key.removeprefix(keys.PARTITIONS): item for item in self._store.scan(keys.PARTITIONS)}
@@ -79,13 +83,19 @@ class Partitions:
             if check or change.action == "none":
                 continue
             if change.action == "create":
-                revision = self._create(change)
+                revision = self._create(change, who)
             else:
-                row = {**current[change.name], **change.after}
-                revision = self._swap(change.name, row, items[change.name].mod_revision, [])
+                row, records = self._opting(change, {**current[change.name], **change.after}, who)
+                revision = self._swap(change.name, row, items[change.name].mod_revision, records)
         return {"changes": [change.as_reply() for change in changes], "revision": revision}
 
-    def _create(self, change: Change) -> int:
+    def _opting(self, change: Change, row: dict[str, Any], who: str) -> tuple[dict[str, Any], list[Put]]:
+        """The row with who opted out of key invalidation and when, and the audit notes about it."""
+        clock, node = self._service.clock, self._service.config.node
+        row, what = opting(change.before, row, who, stamp(clock.utc()))
+        return row, [note(clock, node, what=what, who=who, partition=change.name)] if what else []
+
+    def _create(self, change: Change, who: str) -> int:
         """The token is made in a scratch directory and becomes real when etcd has it, here as on every other node."""
         scratch = Path(tempfile.mkdtemp(dir=self._service.config.state / "agent", prefix="new-"))
         try:
@@ -101,6 +111,7 @@ class Partitions:
             **change.after,
             "created": now,
         }
+        row, records = self._opting(change, row, who)
         metas = metadata({file: describe(data) for file, data in files.items()}, (), {}, now)
         sealer = self._registry.sealer(change.name)
         puts = []
@@ -108,12 +119,12 @@ class Partitions:
             key = keys.live(change.name, file)
             puts.append(Put(key, sealer.seal(key, StoredObject(metas[file], data))))
         puts.append(Put(keys.usage(change.name), count(map(len, files.values()), ()).encode()))
-        return self._swap(change.name, row, 0, puts)
+        return self._swap(change.name, row, 0, [*puts, *records])
 
-    def _swap(self, name: str, row: Mapping[str, Any], expected: int, objects: list[Put]) -> int:
+    def _swap(self, name: str, row: Mapping[str, Any], expected: int, others: list[Put]) -> int:
         key = keys.partition(name)
         declare = Put(key, json.dumps(row, separators=(",", ":")).encode())
-        result = self._store.txn([Unchanged(key, expected)], [declare, Put(keys.HEAD, b""), *objects])
+        result = self._store.txn([Unchanged(key, expected)], [declare, Put(keys.HEAD, b""), *others])
         if not result.succeeded:
             raise KeyfoldError(
                 "conflict",

@@ -13,7 +13,7 @@ from keyfold.audit.note import note
 from keyfold.errors import KeyfoldError
 from keyfold.partition.policy import check_name
 from keyfold.replication import keys
-from keyfold.replication.changes import Change, portions
+from keyfold.replication.changes import portions
 from keyfold.replication.publish import BYTES_PER_TRANSACTION
 from keyfold.replication.sealed import StoredObject
 from keyfold.replication.usage import Ledger, Usage, dropped, live, total
@@ -130,9 +130,13 @@ class _Wanted:
 
 def _portions(wanted: Mapping[str, _Wanted]) -> Iterator[dict[str, _Wanted]]:
     """Runs that fit into one transaction each."""
-    changes = [Change(file, 0, one.content, None) for file, one in wanted.items()]
-    for part in portions(changes, {}, count=_OBJECTS_PER_TRANSACTION, size_bytes=BYTES_PER_TRANSACTION):
-        yield {change.file: wanted[change.file] for change in part}
+    for part in portions(
+        list(wanted.items()),
+        lambda item: len(item[1].content.data),
+        count=_OBJECTS_PER_TRANSACTION,
+        size_bytes=BYTES_PER_TRANSACTION,
+    ):
+        yield dict(part)
 
 
 def _check(file: str, content: StoredObject) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from keyfold.replication.sealed import StoredObject
 from keyfold.token.object_file import Description
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +57,14 @@ def _fits(hint: Mapping[str, Any], seen: Description) -> bool:
     return hint.get("key_type") is None or seen.key_type is None or hint["key_type"] == seen.key_type
 
 
-def portions(
-    changes: Sequence[Change], before: Mapping[str, StoredObject], *, count: int, size_bytes: int
-) -> Iterator[Sequence[Change]]:
-    """The changes in order, in runs that fit into one transaction each; one that is too large alone is a run alone.
-
-    `before`: committed content, which a destroyed object takes along when it is kept as invalidated.
-    """
-    start, size = 0, 0
-    for place, change in enumerate(changes):
-        content = change.content or before.get(change.file)
-        more = 0 if content is None else len(content.data)
-        if place > start and (place - start >= count or size + more > size_bytes):
-            yield changes[start:place]
-            start, size = place, 0
-        size += more
-    if start < len(changes):
-        yield changes[start:]
+def portions(items: Sequence[T], size: Callable[[T], int], *, count: int, size_bytes: int) -> Iterator[Sequence[T]]:
+    """The items in order, in runs that fit into one transaction each; one that is too large alone is a run alone."""
+    start, held = 0, 0
+    for place, item in enumerate(items):
+        more = size(item)
+        if place > start and (place - start >= count or held + more > size_bytes):
+            yield items[start:place]
+            start, held = place, 0
+        held += more
+    if start < len(items):
+        yield items[start:]

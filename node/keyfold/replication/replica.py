@@ -235,7 +235,13 @@ class Replica:
         revision = 0
         committed = (change.file for change in changes if change.expected)
         before = {file: content for file in committed if (content := self._base(file)) is not None}
-        for part in portions(changes, before, count=CHANGES_PER_TRANSACTION, size_bytes=BYTES_PER_TRANSACTION):
+
+        def size(change: Change) -> int:
+            # A destroyed object takes its content along when it is kept as invalidated.
+            content = change.content or before.get(change.file)
+            return 0 if content is None else len(content.data)
+
+        for part in portions(changes, size, count=CHANGES_PER_TRANSACTION, size_bytes=BYTES_PER_TRANSACTION):
             revision = self._publisher.publish(
                 part,
                 what=what,
