@@ -86,7 +86,7 @@ class Partitions:
                 revision = self._create(change, who)
             else:
                 row, records = self._opting(change, {**current[change.name], **change.after}, who)
-                revision = self._swap(change.name, row, items[change.name].mod_revision, records)
+                revision = self._swap(change, row, items[change.name].mod_revision, records)
         return {"changes": [change.as_reply() for change in changes], "revision": revision}
 
     def _opting(self, change: Change, row: dict[str, Any], who: str) -> tuple[dict[str, Any], list[Put]]:
@@ -119,12 +119,21 @@ class Partitions:
             key = keys.live(change.name, file)
             puts.append(Put(key, sealer.seal(key, StoredObject(metas[file], data))))
         puts.append(Put(keys.usage(change.name), count(map(len, files.values()), ()).encode()))
-        return self._swap(change.name, row, 0, [*puts, *records])
+        return self._swap(change, row, 0, [*puts, *records])
 
-    def _swap(self, name: str, row: Mapping[str, Any], expected: int, others: list[Put]) -> int:
-        key = keys.partition(name)
+    def _swap(self, change: Change, row: Mapping[str, Any], expected: int, others: list[Put]) -> int:
+        name, key = change.name, keys.partition(change.name)
         declare = Put(key, json.dumps(row, separators=(",", ":")).encode())
-        result = self._store.txn([Unchanged(key, expected)], [declare, Put(keys.HEAD, b""), *others])
+        record = note(
+            self._service.clock,
+            self._service.config.node,
+            what=f"partition {change.action}",
+            who="administrator",
+            partition=name,
+            before=change.before or None,
+            after=change.after,
+        )
+        result = self._store.txn([Unchanged(key, expected)], [declare, Put(keys.HEAD, b""), record, *others])
         if not result.succeeded:
             raise KeyfoldError(
                 "conflict",

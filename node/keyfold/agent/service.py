@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from keyfold import __version__
+from keyfold.agent.auditing import Auditing
 from keyfold.agent.expirer import Expirer
+from keyfold.audit.journal import Journal, SystemJournal
 from keyfold.clock import Clock, stamp
 from keyfold.config import Config
 from keyfold.errors import KeyfoldError
@@ -40,7 +42,9 @@ _CLOCK_SECONDS = 60.0
 class Service:
     """Owns the threads; `registry` and `store` serve the operations of the socket."""
 
-    def __init__(self, config: Config, store: Store, host: Host, base: Base, clock: Clock) -> None:
+    def __init__(
+        self, config: Config, store: Store, host: Host, base: Base, clock: Clock, *, journal: Journal | None = None
+    ) -> None:
         self.config = config
         self.store = store
         self.host = host
@@ -54,6 +58,15 @@ class Service:
         self.logins = Guard(store, clock, config.node, self.registry.policy)
         self.expirer = Expirer(store, self.registry, clock, config.node)
         self.follower = Follower(store, self.registry, self.logins, on_progress=self._changed.set)
+        self.audit = Auditing(
+            config,
+            store,
+            clock,
+            cluster=lambda: self.registry.cluster,
+            sign=host.sign_audit,
+            journal=journal or SystemJournal(),
+            stop=self._stop,
+        )
         self._threads = [
             threading.Thread(target=loop, name=name, daemon=True)
             for name, loop in (
@@ -61,6 +74,8 @@ class Service:
                 ("settle", self._guard(self._settle_loop)),
                 ("heartbeat", self._guard(self._heartbeat_loop)),
                 ("expire", self._guard(self._expire_loop)),
+                ("audit-link", self._guard(self.audit.link_loop)),
+                ("audit-ship", self._guard(self.audit.ship_loop)),
             )
         ]
 
@@ -87,7 +102,7 @@ class Service:
     def problem(self) -> str:
         """What keeps this node from being level with etcd, or nothing."""
         problems = [replica.problem for replica in list(self.registry.replicas.values())]
-        return next((problem for problem in (self.follower.problem, *problems) if problem), "")
+        return next((problem for problem in (self.follower.problem, *problems, self.audit.problem) if problem), "")
 
     def node_row(self) -> dict[str, Any]:
         """This node's entry in etcd; `updated` apart, it changes only when something happened."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from keyfold.commands.approval import add_approval, given_approval
-from keyfold.commands.arguments import Subparsers, command, group, table
+from keyfold.approval.files import read_approval
+from keyfold.commands.arguments import Subparsers, command, group, standard_input, table
 from keyfold.context import Context
 
 CLASSES = {0: "data", 1: "certificate", 2: "public", 3: "private", 4: "secret"}
@@ -20,14 +21,20 @@ def register(subparsers: Subparsers) -> None:
     listing.add_argument("--invalidated", action="store_true", help="what was destroyed and is kept")
     back = command(actions, "reactivate", _reactivate, _render, "bring invalidated objects back, on every node")
     back.add_argument("--without-public", action="store_true", help="leave the public half of a private key out")
-    purge = command(actions, "purge", _purge, _render, "forget invalidated objects for good: only a backup has them then")
+    purge = command(
+        actions, "purge", _purge, _render, "forget invalidated objects for good: only a backup has them then"
+    )
     for parser in (back, purge):
         parser.add_argument("partition")
         parser.add_argument("--file", metavar="F", action="append", default=[], help="this object file; repeatable")
         parser.add_argument("--label", metavar="L", action="append", default=[], help="objects with this label")
         parser.add_argument("--id", metavar="HEX", action="append", default=[], help="objects with this ID")
         parser.add_argument("--dry-run", action="store_true", help="only show what would be done, and to be approved")
-        add_approval(parser)
+        parser.add_argument(
+            "--approval",
+            metavar="REQUEST",
+            help="the officers' signed request, its .sig files beside it; - takes {approval} from standard input",
+        )
     expire = command(actions, "expire", _expire, _render_expire, "let expire what is due now; agents do it every hour")
     expire.add_argument("--dry-run", action="store_true", help="only show what would expire")
     expire.add_argument(
@@ -59,8 +66,15 @@ def _purge(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
 def _selected(op: str, args: argparse.Namespace, context: Context, **more: Any) -> dict[str, Any]:
     chosen = {"files": args.file, "labels": args.label, "ids": args.id}
     return context.agent.call(
-        op, partition=args.partition, **chosen, check=args.dry_run, approval=given_approval(args), **more
+        op, partition=args.partition, **chosen, check=args.dry_run, approval=_approval(args), **more
     )
+
+
+def _approval(args: argparse.Namespace) -> dict[str, Any] | None:
+    if args.approval == "-":
+        found: dict[str, Any] | None = standard_input().get("approval")
+        return found
+    return None if args.approval is None else read_approval(Path(args.approval))
 
 
 def _changed(reply: Mapping[str, Any], args: argparse.Namespace) -> dict[str, Any]:

@@ -83,6 +83,16 @@ class LocalMachine(Machine):
         return os.getuid(), os.getgid()
 
 
+class LiveJournal:
+    """What journald would have: `entries` are the fields of each."""
+
+    def __init__(self) -> None:
+        self.entries: list[Mapping[str, str]] = []
+
+    def send(self, message: str, priority: int, fields: Mapping[str, str]) -> None:
+        self.entries.append({"MESSAGE": message, "PRIORITY": str(priority), **fields})
+
+
 class LiveNode:
     """`kill` ends the agent without any clean-up of what it had done; `start` brings a new one up on the same disk."""
 
@@ -101,12 +111,14 @@ class LiveNode:
         )
         (self.config.state / "agent").mkdir(parents=True)
         self.client = AgentClient(self.config.agent_socket)
+        self.journal = LiveJournal()
         self.start()
 
     def start(self) -> None:
         base = Base(self.config.state / "agent" / "base.sqlite")
         store = open_store(self.config.etcd)
-        self.service = Service(self.config, store, LocalMachine(self.config), base, SystemClock())
+        machine = LocalMachine(self.config)
+        self.service = Service(self.config, store, machine, base, SystemClock(), journal=self.journal)
         self._server = AgentServer(self.config.agent_socket, operations(self.service))
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         self.service.start()
