@@ -19,6 +19,8 @@ EXIT_CODES = {
     "denied": 11,
     "too_large": 12,
     "unapproved": 13,
+    "quota": 14,
+    "locked": 15,
 }
 
 

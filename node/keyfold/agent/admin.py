@@ -15,6 +15,7 @@ from keyfold.agent.server import Caller, Operation, Reply
 from keyfold.agent.service import Service
 from keyfold.audit.note import note
 from keyfold.errors import KeyfoldError
+from keyfold.invalidation.expiry import expires_at
 from keyfold.replication import keys
 from keyfold.replication.sealed import StoredObject
 from keyfold.store.interface import KeyValue, Put
@@ -49,7 +50,7 @@ class AdminOperations:
             "audit_entries": self._audit_entries,
             **self._officers.table(),
         }
-        return {name: _administrator_only(operation) for name, operation in operations.items()}
+        return {name: administrator_only(operation) for name, operation in operations.items()}
 
     # --- the cluster ------------------------------------------------------------------------------------------
 
@@ -104,7 +105,7 @@ class AdminOperations:
 
     def _object_list(self, caller: Caller, request: Request) -> Reply:
         name = request["partition"]
-        self._partitions.row(name)
+        days = int(self._partitions.row(name)["policy"]["invalidation_days"])
         prefix = keys.invalidated(name) if request.get("invalidated") else keys.objects(name)
         rows = []
         for item, content in self._opened(name, prefix):
@@ -112,6 +113,7 @@ class AdminOperations:
                 {
                     "file": item.key.removeprefix(prefix),
                     **content.meta,
+                    **_expiry(content, days),
                     "size": len(content.data),
                     "revision": item.mod_revision,
                     "digest": identity(content.data),
@@ -184,7 +186,15 @@ class AdminOperations:
         return {item.key.removeprefix(prefix): json.loads(item.value) for item in self._store.scan(prefix)}
 
 
-def _administrator_only(operation: Operation) -> Operation:
+def _expiry(content: StoredObject, days: int) -> dict[str, Any]:
+    """When an invalidated object expires; nothing for a live one."""
+    invalidated_at = content.meta.get("invalidated_at")
+    return {} if invalidated_at is None else {"expires_at": expires_at(invalidated_at, days)}
+
+
+def administrator_only(operation: Operation) -> Operation:
+    """The operation for uid 0 alone; a request that lacks what it needs is `invalid`."""
+
     def guarded(caller: Caller, request: Request) -> Any:
         if caller.partition is not None:
             raise KeyfoldError(

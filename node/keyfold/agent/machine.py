@@ -9,6 +9,7 @@ import select
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from keyfold.config import Config, credential
@@ -48,7 +49,7 @@ class Machine(Host):
             )
 
     def provision(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        path = self._config.state / "agent" / "partitions.json"
+        path = self._path
         wanted = json.dumps({"partitions": sorted(rows, key=lambda row: str(row["name"]))}, indent=1)
         if wanted == self._provisioned:
             return
@@ -64,6 +65,17 @@ class Machine(Host):
                 next_step=f"journalctl -u {PROVISION_UNIT}; then systemctl restart keyfold-agent",
             )
         self._provisioned = wanted
+
+    def provisioned(self) -> Sequence[Mapping[str, Any]]:
+        try:
+            rows: list[Mapping[str, Any]] = json.loads(self._path.read_text(encoding="utf-8"))["partitions"]
+        except FileNotFoundError:
+            return ()
+        return rows
+
+    @property
+    def _path(self) -> Path:
+        return self._config.state / "agent" / "partitions.json"
 
     def open_partition(self, name: str, token_uuid: str) -> tuple[TokenDirectory, PartitionLocks]:
         home = self._config.partition_directory(name)

@@ -10,7 +10,7 @@ import socket
 import socketserver
 import struct
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,11 @@ Reply = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`partition` None: the administrator (uid 0)."""
+    """`partition` None: the administrator (uid 0). `closing`: called once, when this connection has ended."""
 
     uid: int
     partition: str | None
+    closing: list[Callable[[], object]] = field(default_factory=list, compare=False, repr=False)
 
     def __str__(self) -> str:
         return "administrator" if self.partition is None else f"partition {self.partition}"
@@ -69,6 +70,9 @@ class _Handler(socketserver.StreamRequestHandler):
                     self._send(reply)
         except (ConnectionError, TimeoutError):
             return
+        finally:
+            for ended in () if caller is None else caller.closing:
+                ended()
 
     def _replies(self, caller: Caller | None, line: bytes) -> Iterable[Reply]:
         try:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keyfold.commands.arguments import Subparsers, command, table
+from keyfold.commands.figures import FIGURE_TITLES, figures
 from keyfold.context import Context
 
 
@@ -29,8 +30,8 @@ def render(reply: Mapping[str, Any]) -> str:
             + [_node(row, reply["etcd"]) for row in reply["nodes"]]
         ),
         table(
-            [("partition", "package", "objects", "bytes", "invalidated", "bytes")]
-            + [_partition(row) for row in reply["partitions"]]
+            [("partition", "package", *FIGURE_TITLES)]
+            + [(row["name"], row["package"], *figures(row)) for row in reply["partitions"]]
         )
         if reply["partitions"]
         else "no partitions",
@@ -60,8 +61,3 @@ def _node(row: Mapping[str, Any], members: list[dict[str, Any]]) -> tuple[str, .
         str(row.get("conflicts", "-")),
         row.get("problem", "") or "-",
     )
-
-
-def _partition(row: Mapping[str, Any]) -> tuple[str, ...]:
-    figures = (str(row[key]) for key in ("objects", "live_bytes", "invalidated", "invalidated_bytes"))
-    return row["name"], row["package"], *figures

@@ -20,6 +20,10 @@ class Host(ABC):
         """Users, directories and units for these partitions exist when this returns; cheap when nothing changed."""
 
     @abstractmethod
+    def provisioned(self) -> Sequence[Mapping[str, Any]]:
+        """The partitions last provisioned, also by an earlier agent: what is known while etcd does not answer."""
+
+    @abstractmethod
     def open_partition(self, name: str, token_uuid: str) -> tuple[TokenDirectory, PartitionLocks]: ...
 
     @abstractmethod

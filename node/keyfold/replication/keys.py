@@ -7,6 +7,13 @@ CLUSTER = PREFIX + "cluster"
 PARTITIONS = PREFIX + "partitions/"
 OBJECTS = PREFIX + "objects/"
 INVALIDATED = PREFIX + "invalidated/"
+# What each partition holds, in figures; how its logins failed; what was purged for good.
+USAGE = PREFIX + "usage/"
+LOGINS = PREFIX + "logins/"
+PURGED = PREFIX + "purged/"
+EXPIRY = PREFIX + "expiry/"
+# The newest purge whose history is still to be taken out of etcd.
+HISTORY_DUE = PREFIX + "history_due"
 NODES = PREFIX + "nodes/"
 RECORDS = PREFIX + "records/"
 AUDIT_PENDING = PREFIX + "audit/pending/"
@@ -35,6 +42,18 @@ def live(name: str, file: str) -> str:
 
 def invalidated(name: str, file: str = "") -> str:
     return f"{INVALIDATED}{name}/{file}"
+
+
+def usage(name: str) -> str:
+    return USAGE + name
+
+
+def login(name: str, user: str) -> str:
+    return f"{LOGINS}{name}/{user}"
+
+
+def purged(name: str, file: str = "") -> str:
+    return f"{PURGED}{name}/{file}"
 
 
 def node(name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from keyfold.agent import server
-from keyfold.agent.admin import _administrator_only
+from keyfold.agent.admin import administrator_only
 from keyfold.agent.client import AgentClient
 from keyfold.agent.server import AgentServer, Caller, Reply
 from keyfold.errors import KeyfoldError
@@ -43,7 +43,7 @@ def path() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "agent.sock"
         path.parent.chmod(0o711)
-        with AgentServer(path, {**operations, "admin": _administrator_only(_echo)}) as running:
+        with AgentServer(path, {**operations, "admin": administrator_only(_echo)}) as running:
             threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
             yield path
             running.shutdown()
