@@ -15,6 +15,7 @@ struct partition {
     char directory[64];    /* of the locks, softhsm2.conf and agent.sock */
     char tokens[96];       /* directory/tokens */
     char agent_socket[96]; /* directory/agent.sock */
+    char policy[96];       /* directory/policy */
     CK_FUNCTION_LIST_PTR softhsm; /* bare: changes nobody commits */
     CK_FUNCTION_LIST_PTR module;  /* keyfold-pkcs11.so beside the test program */
     CK_SLOT_ID slot;
@@ -33,6 +34,10 @@ void partition_open(struct partition *partition);
 /* Finalize, initialize and log in again: what a process that starts now would see. */
 void partition_reopen(struct partition *partition);
 void partition_close(struct partition *partition);
+
+/* Publish a policy, as the agent does: enum policy_flag of src/policy.h. At first everything is permitted. */
+#define EVERYTHING 0xffU
+void partition_permit(const struct partition *partition, unsigned permitted);
 
 /* Number of *.object files but token.object. */
 size_t partition_object_files(const struct partition *partition);
