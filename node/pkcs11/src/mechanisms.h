@@ -1,7 +1,7 @@
 /*
  * The mechanisms this partition's package allows. The list is SoftHSM's (slots.mechanisms in softhsm2.conf, written
- * by provisioning), but SoftHSM 2.6.1 only *shows* it: C_GetMechanismList leaves the others out, and every call takes
- * them all the same. So it is enforced here.
+ * by provisioning), but SoftHSM 2.6.1 does not ask it in C_DigestInit, C_GenerateKey, C_GenerateKeyPair and
+ * C_GetMechanismInfo. So it is enforced here, for every call alike.
  */
 #ifndef KEYFOLD_MECHANISMS_H
 #define KEYFOLD_MECHANISMS_H

@@ -16,6 +16,7 @@
 
 CK_BBOOL yes = CK_TRUE;
 CK_BBOOL no = CK_FALSE;
+const char *partition_mechanisms;
 
 const char *beside_test(const char *name)
 {
@@ -81,6 +82,8 @@ static void make_directory(struct partition *partition)
     conf = fopen(path, "w");
     need(conf != NULL, "softhsm2.conf");
     fprintf(conf, "directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n", partition->tokens);
+    if (partition_mechanisms != NULL)
+        fprintf(conf, "slots.mechanisms = %s\n", partition_mechanisms);
     fclose(conf);
     setenv("SOFTHSM2_CONF", path, 1);
     setenv("KEYFOLD_AGENT_SOCKET", partition->agent_socket, 1);

@@ -29,6 +29,9 @@ const char *beside_test(const char *name);
 /* A function list out of a library; NULL with a diagnostic. */
 CK_FUNCTION_LIST_PTR load_provider(const char *path);
 
+/* slots.mechanisms in softhsm2.conf, before partition_open; NULL: all. */
+extern const char *partition_mechanisms;
+
 /* Everything: directory, environment, agent, token with both PINs, session. Ends the test on failure. */
 void partition_open(struct partition *partition);
 /* Finalize, initialize and log in again: what a process that starts now would see. */
@@ -37,6 +40,7 @@ void partition_close(struct partition *partition);
 
 /* Publish a policy, as the agent does: enum policy_flag of src/policy.h. At first everything is permitted. */
 #define EVERYTHING 0xffU
+#define WITHOUT(flags) (EVERYTHING & ~(unsigned)(flags))
 void partition_permit(const struct partition *partition, unsigned permitted);
 
 /* Number of *.object files but token.object. */
