@@ -18,6 +18,7 @@ EXIT_CODES = {
     "certificate": 10,
     "denied": 11,
     "too_large": 12,
+    "unapproved": 13,
 }
 
 

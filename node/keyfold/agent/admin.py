@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keyfold.agent.genesis import Genesis
+from keyfold.agent.officers import OfficersOperations
 from keyfold.agent.partitions import Partitions
 from keyfold.agent.restoring import Restoring
 from keyfold.agent.server import Caller, Operation, Reply
 from keyfold.agent.service import Service
+from keyfold.audit.note import note
 from keyfold.errors import KeyfoldError
 from keyfold.replication import keys
 from keyfold.replication.sealed import StoredObject
@@ -29,6 +31,7 @@ class AdminOperations:
         self._genesis = genesis
         self._partitions = partitions
         self._restoring = restoring
+        self._officers = OfficersOperations(service)
 
     def table(self) -> dict[str, Operation]:
         operations: dict[str, Operation] = {
@@ -43,6 +46,8 @@ class AdminOperations:
             "restore": self._restore,
             "record_put": self._record_put,
             "record_list": self._record_list,
+            "audit_entries": self._audit_entries,
+            **self._officers.table(),
         }
         return {name: _administrator_only(operation) for name, operation in operations.items()}
 
@@ -71,6 +76,7 @@ class AdminOperations:
                 for _, row in sorted(nodes.items())
             ],
             "partitions": self._partitions.rows() if self._registry.cluster else [],
+            "audit": self._service.audit.summary(),
             "last_backup": backups[max(backups)] if backups else None,
         }
 
@@ -152,12 +158,23 @@ class AdminOperations:
         row = request["partition_row"] if request.get("create") else None
         return self._restoring.restore(request["partition"], objects, request["ticket"], row)
 
+    def _audit_entries(self, caller: Caller, request: Request) -> Iterator[Reply]:
+        return self._service.audit.entries(int(request.get("since", 0)))
+
     # --- records ----------------------------------------------------------------------------------------------
 
     def _record_put(self, caller: Caller, request: Request) -> Reply:
         value = json.dumps(request["value"], separators=(",", ":")).encode()
         put = Put(keys.records(request["kind"], request["id"]), value)
-        return {"revision": self._store.txn((), [put]).revision}
+        record = note(
+            self._service.clock,
+            self._service.config.node,
+            what="record",
+            who=str(caller),
+            kind=request["kind"],
+            id=request["id"],
+        )
+        return {"revision": self._store.txn((), [put, record]).revision}
 
     def _record_list(self, caller: Caller, request: Request) -> Reply:
         return {"records": self._records(request["kind"])}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from keyfold.config import Config, credential
+from keyfold.custody.audit_signer import AuditSigner
 from keyfold.custody.create import read_data_key
 from keyfold.errors import KeyfoldError
 from keyfold.partition.policy import SYSTEM
@@ -35,6 +36,7 @@ class Machine(Host):
         self._touched: dict[str, Callable[[str], None]] = {}
         self._draining = threading.Lock()
         self._provisioned: str | None = None
+        self._audit_signer = AuditSigner(config.partition_directory(SYSTEM))
 
     def check_cluster(self, cluster: Mapping[str, Any]) -> None:
         if cluster["uuid"] != self._config.cluster_uuid:
@@ -87,6 +89,9 @@ class Machine(Host):
 
     def data_key(self, epoch: int) -> bytes:
         return read_data_key(self._config.partition_directory(SYSTEM), credential("system.pin"), epoch)
+
+    def sign_audit(self, messages: Sequence[bytes], epoch: int) -> list[bytes]:
+        return self._audit_signer.sign(messages, epoch, credential("system.pin"))
 
     def conflicts(self) -> int:
         return sum(len(files) for _, _, files in os.walk(self._config.state / "conflicts"))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from keyfold.agent.service import Service
+from keyfold.audit.note import note
 from keyfold.clock import stamp
 from keyfold.custody.create import create_partition_token
 from keyfold.errors import KeyfoldError
@@ -79,7 +80,7 @@ class Partitions:
                 revision = self._create(change)
             else:
                 row = {**current[change.name], **change.after}
-                revision = self._swap(change.name, row, items[change.name].mod_revision, [])
+                revision = self._swap(change, row, items[change.name].mod_revision, [])
         return {"changes": [change.as_reply() for change in changes], "revision": revision}
 
     def _create(self, change: Change) -> int:
@@ -104,12 +105,21 @@ class Partitions:
         for file, data in files.items():
             key = keys.live(change.name, file)
             puts.append(Put(key, sealer.seal(key, StoredObject(metas[file], data))))
-        return self._swap(change.name, row, 0, puts)
+        return self._swap(change, row, 0, puts)
 
-    def _swap(self, name: str, row: Mapping[str, Any], expected: int, objects: list[Put]) -> int:
-        key = keys.partition(name)
+    def _swap(self, change: Change, row: Mapping[str, Any], expected: int, objects: list[Put]) -> int:
+        name, key = change.name, keys.partition(change.name)
         declare = Put(key, json.dumps(row, separators=(",", ":")).encode())
-        result = self._store.txn([Unchanged(key, expected)], [declare, Put(keys.HEAD, b""), *objects])
+        record = note(
+            self._service.clock,
+            self._service.config.node,
+            what=f"partition {change.action}",
+            who="administrator",
+            partition=name,
+            before=change.before or None,
+            after=change.after,
+        )
+        result = self._store.txn([Unchanged(key, expected)], [declare, Put(keys.HEAD, b""), record, *objects])
         if not result.succeeded:
             raise KeyfoldError(
                 "conflict",

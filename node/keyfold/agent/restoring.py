@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
 from keyfold.agent.partitions import Partitions
 from keyfold.agent.service import Service
-from keyfold.clock import stamp
+from keyfold.audit.note import note
 from keyfold.errors import KeyfoldError
 from keyfold.partition.policy import check_name
 from keyfold.replication import keys
@@ -73,23 +72,21 @@ class Restoring:
         row: Mapping[str, Any] | None,
     ) -> int:
         sealer = self._service.registry.sealer(name)
-        # Unique, as `Publisher`'s: chunks of one second keep an entry each.
-        marker = f"{keys.AUDIT}{stamp(self._service.clock.utc())}-{uuid.uuid4().hex}"
-        compares, ops = [Unchanged(marker, 0)], list[Op]()
+        compares, ops = list[Unchanged](), list[Op]()
         for file, content in objects.items():
             key, shadow = keys.live(name, file), keys.invalidated(name, file)
             compares += [Unchanged(key, 0), Unchanged(shadow, shadows.get(file, 0))]
             ops += [Put(key, sealer.seal(key, content)), Delete(shadow)]
-        entry = {
-            "what": "restore",
-            "who": "administrator",
-            "ticket": ticket,
-            "node": self._service.config.node,
-            "partition": name,
-            "files": list(objects),
-        }
-        ops.append(Put(keys.HEAD, b""))
-        ops.append(Put(marker, json.dumps(entry).encode()))
+        record = note(
+            self._service.clock,
+            self._service.config.node,
+            what="restore",
+            who="administrator",
+            partition=name,
+            ticket=ticket,
+            files=list(objects),
+        )
+        ops += [Put(keys.HEAD, b""), record]
         if row is not None:
             compares.append(Unchanged(keys.partition(name), 0))
             ops.append(Put(keys.partition(name), json.dumps(row, separators=(",", ":")).encode()))

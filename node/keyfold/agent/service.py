@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from keyfold import __version__
+from keyfold.agent.auditing import Auditing
+from keyfold.audit.journal import Journal, SystemJournal
 from keyfold.clock import Clock, stamp
 from keyfold.config import Config
 from keyfold.errors import KeyfoldError
@@ -35,7 +37,9 @@ _BACKSTOP_SECONDS = 600.0
 class Service:
     """Owns the threads; `registry` and `store` serve the operations of the socket."""
 
-    def __init__(self, config: Config, store: Store, host: Host, base: Base, clock: Clock) -> None:
+    def __init__(
+        self, config: Config, store: Store, host: Host, base: Base, clock: Clock, *, journal: Journal | None = None
+    ) -> None:
         self.config = config
         self.store = store
         self.host = host
@@ -47,12 +51,23 @@ class Service:
         tools = Tools(store, base, clock, config.node, config.state / "conflicts", host.drain)
         self.registry = Registry(tools, host)
         self.follower = Follower(store, self.registry, on_progress=self._changed.set)
+        self.audit = Auditing(
+            config,
+            store,
+            clock,
+            cluster=lambda: self.registry.cluster,
+            sign=host.sign_audit,
+            journal=journal or SystemJournal(),
+            stop=self._stop,
+        )
         self._threads = [
             threading.Thread(target=loop, name=name, daemon=True)
             for name, loop in (
                 ("follow", self.follower.run),
                 ("settle", self._guard(self._settle_loop)),
                 ("heartbeat", self._guard(self._heartbeat_loop)),
+                ("audit-link", self._guard(self.audit.link_loop)),
+                ("audit-ship", self._guard(self.audit.ship_loop)),
             )
         ]
 
@@ -79,7 +94,7 @@ class Service:
     def problem(self) -> str:
         """What keeps this node from being level with etcd, or nothing."""
         problems = [replica.problem for replica in list(self.registry.replicas.values())]
-        return next((problem for problem in (self.follower.problem, *problems) if problem), "")
+        return next((problem for problem in (self.follower.problem, *problems, self.audit.problem) if problem), "")
 
     def node_row(self) -> dict[str, Any]:
         """This node's entry in etcd; `updated` apart, it changes only when something happened."""

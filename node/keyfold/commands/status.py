@@ -34,9 +34,15 @@ def render(reply: Mapping[str, Any]) -> str:
         )
         if reply["partitions"]
         else "no partitions",
+        _audit(reply["audit"]),
         f"last backup: {backup['set_id']} at {backup['created']}" if backup else "last backup: never",
     ]
     return "\n\n".join(parts)
+
+
+def _audit(audit: Mapping[str, Any]) -> str:
+    waiting = f", {audit['pending']} not linked yet, the oldest for {audit['oldest_pending_seconds']} s"
+    return f"audit: {audit['entries']} entries{waiting if audit['pending'] else ''}"
 
 
 def _node(row: Mapping[str, Any], members: list[dict[str, Any]]) -> tuple[str, ...]:

@@ -39,5 +39,9 @@ class Host(ABC):
         """The cluster's data key (32 bytes), out of the local system partition."""
 
     @abstractmethod
+    def sign_audit(self, messages: Sequence[bytes], epoch: int) -> list[bytes]:
+        """Ed25519 signatures (64 bytes) of the audit key in the local system partition; one thread at a time."""
+
+    @abstractmethod
     def conflicts(self) -> int:
         """How many local changes that lost are kept on this node."""

@@ -9,7 +9,14 @@ OBJECTS = PREFIX + "objects/"
 INVALIDATED = PREFIX + "invalidated/"
 NODES = PREFIX + "nodes/"
 RECORDS = PREFIX + "records/"
-AUDIT = PREFIX + "audit/"
+AUDIT_PENDING = PREFIX + "audit/pending/"
+AUDIT_LINKED = PREFIX + "audit/linked/"
+AUDIT_CHAIN = PREFIX + "audit/chain/"
+AUDIT_HEAD = PREFIX + "audit/head"
+# Under a lease: the node that links notes into the chain.
+AUDIT_WRITER = PREFIX + "audit/writer"
+OFFICERS = PREFIX + "officers"
+APPROVALS = PREFIX + "approvals/"
 # Written with every change that nodes have to apply: its mod_revision is the newest they can be behind of.
 HEAD = PREFIX + "head"
 
@@ -36,3 +43,11 @@ def node(name: str) -> str:
 
 def records(kind: str, record: str = "") -> str:
     return f"{RECORDS}{kind}/{record}"
+
+
+def audit_entry(seq: int) -> str:
+    return f"{AUDIT_CHAIN}{seq:016}"
+
+
+def approval(request_id: str) -> str:
+    return APPROVALS + request_id

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from keyfold.audit.note import committed_at, markers, note
 from keyfold.clock import Clock, stamp
 from keyfold.errors import KeyfoldError
 from keyfold.replication import keys
@@ -42,13 +40,14 @@ class Publisher:
         """The revision of the commit. `shadows`: content of destroyed files that is kept as invalidated.
 
         Raises KeyfoldError `conflict` if any object moved meanwhile, StoreUnavailable if it was certainly not done in
-        time, OutcomeUnknown if even the deadline did not tell. The audit entry's key is unique to this commit: it tells
+        time, OutcomeUnknown if even the deadline did not tell. The audit note is unique to this commit: it tells
         a commit that was applied and already overwritten from one that lost.
         """
         now = stamp(self.clock.utc())
-        marker = f"{keys.AUDIT}{now}-{uuid.uuid4().hex}"
-        compares = [Unchanged(marker, 0)]
-        ops: list[Op] = [Put(marker, self._audit(what, caller, changes)), Put(keys.HEAD, b"")]
+        files = [change.file for change in changes]
+        record = note(self.clock, self.node, what=what, who=caller, partition=self.partition, files=files)
+        compares = [*markers(record)]
+        ops: list[Op] = [record, Put(keys.HEAD, b"")]
         for change in changes:
             live = keys.live(self.partition, change.file)
             shadow = keys.invalidated(self.partition, change.file)
@@ -64,22 +63,12 @@ class Publisher:
         result = settle(self.store, compares, ops, timeout_seconds=timeout_seconds)
         if result.succeeded:
             return result.revision
-        mine = result.current.get(marker)
+        mine = committed_at(record, result.current)
         if mine is not None:
-            return mine.mod_revision
+            return mine
         raise KeyfoldError(
             "conflict",
             f"another change to the same object of partition {self.partition} was committed first",
             not_done="this change was not committed; the committed state stays",
             next_step="read the object again and repeat the change",
         )
-
-    def _audit(self, what: str, caller: str, changes: Sequence[Change]) -> bytes:
-        entry: dict[str, Any] = {
-            "what": what,
-            "who": caller,
-            "node": self.node,
-            "partition": self.partition,
-            "files": [change.file for change in changes],
-        }
-        return json.dumps(entry, separators=(",", ":")).encode()

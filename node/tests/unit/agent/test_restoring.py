@@ -22,4 +22,4 @@ def test_two_transactions_of_one_moment_have_an_audit_entry_each() -> None:
     content = StoredObject({}, object_file(b"1"))
     objects = {f"{number:03}.object": content for number in range(CHANGES_PER_TRANSACTION + 1)}
     Restoring(service, MagicMock()).restore("acme", objects, "REQ-1", None)
-    assert len(list(service.store.scan(keys.AUDIT))) == 2
+    assert len(list(service.store.scan(keys.AUDIT_PENDING))) == 2
