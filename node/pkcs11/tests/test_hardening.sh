@@ -6,6 +6,7 @@ headers=$(readelf --wide --program-headers "$module") || exit 2
 dynamic=$(readelf --wide --dynamic "$module")
 notes=$(readelf --wide --notes "$module")
 symbols=$(readelf --wide --dyn-syms "$module")
+code=$(objdump --disassemble=C_GetFunctionList "$module")
 
 checks=0
 failed=0
@@ -25,10 +26,8 @@ check_not "no segment is writable and executable" "$headers" 'LOAD .* RWE '
 check_not "the code needs no relocation" "$dynamic" 'TEXTREL'
 check "stacks are protected" "$symbols" 'UND __stack_chk_fail'
 check "string functions are checked (_FORTIFY_SOURCE)" "$symbols" 'UND __[a-z]+_chk'
-case $(uname -m) in
-x86_64) check "branches and returns are tracked (CET)" "$notes" 'IBT, SHSTK' ;;
-*) echo "# branch tracking: x86 only" ;;
-esac
+check "returns are checked (CET shadow stack)" "$notes" 'SHSTK'
+check "targets of indirect calls are marked (CET)" "$code" '^ .*endbr64'
 check_not "no run path leads elsewhere" "$dynamic" 'R(UN)?PATH'
 
 # What is not exported cannot be called: there is no PKCS#11 3.x interface beside the guarded list.
