@@ -193,7 +193,7 @@ def test_what_waits_is_counted_with_its_age() -> None:
 
 
 def test_a_key_whose_commit_went_unanswered_is_not_made_twice_although_its_note_was_linked_meanwhile() -> None:
-    """Made, unanswered, linked, destroyed for good by another node – then the commit is repeated: it must not come back."""
+    """Made, unanswered, linked, destroyed for good by another node; then the commit is repeated."""
     etcd = MemoryEtcd()
     store, other = MemoryStore(etcd), MemoryStore(etcd)
     publisher, elsewhere = (Publisher(one, SEALER, StillClock(), "hsm1", "acme") for one in (store, other))
