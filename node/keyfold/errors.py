@@ -18,6 +18,9 @@ EXIT_CODES = {
     "certificate": 10,
     "denied": 11,
     "too_large": 12,
+    "held": 20,
+    "clock": 21,
+    "unfit": 22,
 }
 
 
