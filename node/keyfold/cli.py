@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from keyfold import __version__, config
 from keyfold.agent.client import AgentClient
 from keyfold.clock import SystemClock
-from keyfold.commands import backup, cluster, node, object_, partition, restore, status
+from keyfold.commands import backup, cluster, node, object_, partition, restore, status, store
 from keyfold.context import Context
 from keyfold.errors import KeyfoldError
 
@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="keyfold", description="Operate a node of a Keyfold cluster.")
     top.add_argument("--version", action="version", version=f"keyfold {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for module in (status, cluster, partition, object_, backup, restore, node):
+    for module in (status, cluster, partition, object_, backup, restore, store, node):
         module.register(commands)
     return top
 
@@ -48,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             as_json=args.json,
         )
     print(json.dumps({"ok": True, **reply}) if args.json else args.render(reply))
-    return 0
+    # A reply may be a refusal that has more to show than its words.
+    return int(reply.get("exit_code", 0))
 
 
 def _failed(error: KeyfoldError, *, as_json: bool) -> int:

@@ -11,7 +11,7 @@ from keyfold.backup.manifest import Cluster
 from keyfold.backup.sets import StoredSet
 from keyfold.backup.verify import check_archives
 from keyfold.expiry.clock_guard import Arrival
-from keyfold.expiry.plan import Candidate, copies_needed
+from keyfold.expiry.plan import Candidate, Decision, copies_needed, plan
 from keyfold.remote import Entry, Remote
 
 
@@ -35,6 +35,19 @@ def look(remote: Remote, cluster: Cluster) -> Survey:
     candidates = tuple(candidate(entry, members[set_id], stored.get(set_id)) for set_id, entry in found.items())
     times = [member.modified for listed in members.values() for member in listed]
     return Survey(candidates, max(times, default=None), _arrival(candidates, stored), stored)
+
+
+def foresee(remote: Remote, cluster: Cluster, found: Iterable[StoredSet], now: datetime) -> dict[str, Decision]:
+    """What the next expiry will decide about sets already judged, by ID, if their archives are as they were stored.
+
+    The expirer itself reads them to their last byte before it removes anything.
+    """
+    collections = {entry.name: entry for entry in remote.list(cluster.uuid)}
+    seen = []
+    for one in found:
+        members = remote.list(sets.collection(cluster.uuid, one.set_id))
+        seen.append(replace(candidate(collections[one.set_id], members, one), verified=not one.problem))
+    return {decision.set_id: decision for decision in plan(seen, now)}
 
 
 def candidate(collection: Entry, members: Iterable[Entry], stored: StoredSet | None) -> Candidate:

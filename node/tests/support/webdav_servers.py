@@ -23,7 +23,7 @@ _READY_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Server:
-    """`overwrites`: it ignores `If-None-Match: *`. `grades`: what `keyfold store check` must see, where it is not `_COMMON`.
+    """`overwrites`: it ignores `If-None-Match: *`. `grades`: what the check must see, where it is not `_COMMON`.
 
     Several outcomes are listed where the server's answer depends on timing.
     """
