@@ -178,11 +178,16 @@ class WebDavExpirer(WebDavRemote, ExpirableRemote):
     """The same with the certificate of the expirer, the only one that a store lets delete."""
 
     def remove(self, name: str) -> None:
-        with self._request("DELETE", check_name(name)) as response:
-            self._drain(response)
-            # 207: some member could not be removed (RFC 4918 §9.6.1).
-            if response.status_code not in (200, 204, 404):
-                raise self._refusal(response, "DELETE", name)
+        # nginx answers 409 to a collection's name that does not end in a slash.
+        for path in (check_name(name), f"{name}/"):
+            with self._request("DELETE", path) as response:
+                self._drain(response)
+                # 207: some member could not be removed (RFC 4918 §9.6.1).
+                if response.status_code in (200, 204, 404):
+                    return
+                if response.status_code != 409:
+                    raise self._refusal(response, "DELETE", name)
+        raise errors.failed(f"the store does not remove {self._url}{name} (HTTP 409)")
 
 
 class _Deadline:

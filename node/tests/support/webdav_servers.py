@@ -23,7 +23,8 @@ _READY_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Server:
-    """`overwrites`: it ignores `If-None-Match: *`. `grades`: what the check must see, where it is not `_COMMON`.
+    """`overwrites`: it ignores `If-None-Match: *`. `vague`: PUT into an absent collection is a 500.
+    `grades`: what the check must see, where it is not `_COMMON`.
 
     Several outcomes are listed where the server's answer depends on timing.
     """
@@ -31,6 +32,7 @@ class Server:
     title: str
     start: Callable[[Path, Credentials], AbstractContextManager[str]]
     overwrites: bool = False
+    vague: bool = False
     grades: dict[str, str | tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -170,6 +172,7 @@ SERVERS = {
         "nginx 1.26 + dav-ext",
         nginx,
         overwrites=True,
+        vague=True,
         grades={"no_clobber": "overwrites", "no_clobber_race": "several"},
     ),
     "lighttpd": Server("lighttpd 1.4.79", lighttpd),

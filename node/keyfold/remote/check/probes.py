@@ -163,8 +163,12 @@ class Probes:
     def _move_no_overwrite(self) -> Observation:
         self._put("from", _NEW)
         self._put("to", _OLD)
-        destination = f"{self._wire.root}{self._place}/to"
-        status = self._ask("MOVE", "/from", headers={"Destination": destination, "Overwrite": "F"}).status
+        # Some servers want a whole URI, some (behind a proxy) only a path (RFC 4918 §10.3).
+        for destination in (self._wire.url, self._wire.root):
+            headers = {"Destination": f"{destination}{self._place}/to", "Overwrite": "F"}
+            status = self._ask("MOVE", "/from", headers=headers).status
+            if 200 <= status < 300 or status in (403, 412):
+                break
         if self._content("to") != _OLD:
             return Observation("move_no_overwrite", "overwrites", f"HTTP {status}")
         return Observation("move_no_overwrite", "refused" if status == 412 else "denied", f"HTTP {status}")

@@ -46,7 +46,7 @@ class Wire:
     """One connection per request. `url` is the store's root and ends in `/`; names are relative to it."""
 
     def __init__(self, url: str, identity: Identity) -> None:
-        address = urlsplit(url)
+        self.url, address = url, urlsplit(url)
         self._host, self._port, self.root = address.hostname or "", address.port or 443, address.path
         self._identity = identity
 
