@@ -1,4 +1,4 @@
-"""Each fault between a node and the store: the run says what is wrong, nothing half counts, and the next run succeeds."""
+"""Each fault between a node and the store: the run says what is wrong, nothing half counts, the next run succeeds."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class State:
         self._replace("last.json", json.dumps(row))
 
     def publish(self, status: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """For people and for Prometheus' textfile collector (names: docs/interfaces.md §7)."""
+        """For people and for Prometheus' textfile collector (names: docs/interfaces.md §5)."""
         self._replace("status.json", json.dumps(status, indent=2) + "\n")
         lines = [f"# TYPE {name} gauge\n{name} {value:g}\n" for name, value in metrics.items()]
         self._replace("expiry.prom", "".join(lines))
