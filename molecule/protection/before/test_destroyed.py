@@ -21,7 +21,11 @@ def declare(cluster: Cluster, name: str, **policy: int) -> None:
     keyfold(cluster.nodes[0], "partition", "apply", stdin=json.dumps(declared))
     for node in cluster.nodes:
         directory = f"/var/lib/keyfold/partitions/{name}/tokens"
-        wait_for(lambda node=node: node.attempt("test", "-d", directory).returncode == 0, "the partition", 60.0)
+        wait_for(
+            lambda node=node, directory=directory: node.attempt("test", "-d", directory).returncode == 0,
+            "the partition",
+            60.0,
+        )
 
 
 def row(cluster: Cluster, name: str) -> dict[str, object]:
