@@ -304,6 +304,7 @@ class TestSecretsOnTheWay:
         assert not (tmp_path / "tokens").exists()
 
 
+@on_token
 def test_a_tokens_label_is_padded_with_blanks_so_that_pkcs11_uris_find_it(tmp_path: Path) -> None:
     made = create_partition_token(tmp_path, "acme", *OWNER, SO_PIN, PIN)
     assert b"acme".ljust(32) in (tmp_path / "tokens" / made / "token.object").read_bytes()
