@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -9,12 +10,14 @@ import select
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from keyfold.config import Config, credential
 from keyfold.custody.audit_signer import AuditSigner
 from keyfold.custody.create import read_data_key
 from keyfold.errors import KeyfoldError
+from keyfold.partition import policy_file
 from keyfold.partition.policy import SYSTEM
 from keyfold.provision.plan import user
 from keyfold.replication.host import Host
@@ -38,6 +41,17 @@ class Machine(Host):
         self._provisioned: str | None = None
         self._audit_signer = AuditSigner(config.partition_directory(SYSTEM))
 
+    @property
+    def _kept(self) -> Path:
+        """The rows this node knew last, also for a start without etcd."""
+        return self._config.state / "agent" / "partitions.json"
+
+    def publish_kept_policies(self) -> None:
+        """At the agent's start: after a reboot an isolated node goes on signing under the policies it knew last."""
+        with contextlib.suppress(FileNotFoundError):
+            rows = json.loads(self._kept.read_text(encoding="utf-8"))["partitions"]
+            policy_file.publish(self._config.run / "policy", rows)
+
     def check_cluster(self, cluster: Mapping[str, Any]) -> None:
         if cluster["uuid"] != self._config.cluster_uuid:
             raise KeyfoldError(
@@ -48,10 +62,12 @@ class Machine(Host):
             )
 
     def provision(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        path = self._config.state / "agent" / "partitions.json"
+        path = self._kept
         wanted = json.dumps({"partitions": sorted(rows, key=lambda row: str(row["name"]))}, indent=1)
         if wanted == self._provisioned:
             return
+        # First of all, and whatever becomes of the rest: a policy that became stricter waits for nothing.
+        policy_file.publish(self._config.run / "policy", rows)
         fresh = path.with_suffix(".new")
         fresh.write_text(wanted, encoding="utf-8")
         fresh.rename(path)

@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from keyfold.agent.service import Service
+from keyfold.approval.gate import Approval, Gate, Granted, decode
+from keyfold.approval.request import parse
+from keyfold.approval.verify import SignatureVerifier
 from keyfold.audit.note import note
 from keyfold.clock import stamp
 from keyfold.custody.create import create_partition_token
 from keyfold.errors import KeyfoldError
 from keyfold.partition.plan import Change, plan
 from keyfold.partition.policy import SYSTEM
+from keyfold.partition.weaker import KIND, subject
 from keyfold.replication import keys
 from keyfold.replication.changes import metadata
 from keyfold.replication.sealed import StoredObject
@@ -26,10 +30,11 @@ from keyfold.token.object_file import describe
 
 
 class Partitions:
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, verifier: SignatureVerifier | None = None) -> None:
         self._service = service
         self._store = service.store
         self._registry = service.registry
+        self._gate = Gate(service.store, service.clock, verifier)
 
     def rows(self, revision: int = 0) -> list[dict[str, Any]]:
         """Subscribers' partitions with their figures; bytes are those of the object files."""
@@ -66,22 +71,45 @@ class Partitions:
             next_step="keyfold partition list; declare it in the inventory and run playbooks/partition.yml",
         )
 
-    def apply(self, declared: Sequence[Mapping[str, Any]], *, check: bool) -> dict[str, Any]:
-        """Plan, then execute; `check` stops in between. Each partition is one transaction."""
+    def apply(
+        self, declared: Sequence[Mapping[str, Any]], *, check: bool, approvals: Sequence[Approval] = ()
+    ) -> dict[str, Any]:
+        """Plan, then execute; `check` stops in between. Each partition is one transaction.
+
+        A policy that becomes weaker needs one of the `approvals`, of kind `policy`, for that partition, with the
+        weakened keys. All of them are checked before anything is changed; check mode asks for none, but looks at those
+        that are given.
+        """
         self._registry.sealer(SYSTEM)
         items = {item.key.removeprefix(keys.PARTITIONS): item for item in self._store.scan(keys.PARTITIONS)}
         current = {name: json.loads(item.value) for name, item in items.items()}
         changes = plan(declared, current, self._service.config.packages)
+        granted = self._approved(changes, approvals) if approvals or not check else {}
+        if check:
+            return {"changes": [change.as_reply() for change in changes], "revision": 0}
         revision = 0
         for change in changes:
-            if check or change.action == "none":
-                continue
             if change.action == "create":
                 revision = self._create(change)
-            else:
+            elif change.action == "update":
                 row = {**current[change.name], **change.after}
-                revision = self._swap(change, row, items[change.name].mod_revision, [])
+                expected = items[change.name].mod_revision
+                revision = self._swap(change, row, expected, [], granted.get(change.name))
         return {"changes": [change.as_reply() for change in changes], "revision": revision}
+
+    def _approved(self, changes: Sequence[Change], approvals: Sequence[Approval]) -> dict[str, Granted]:
+        """By partition; KeyfoldError `unapproved` if one is missing, with nothing changed."""
+        given = {parse(decode(approval)[0]).partition: approval for approval in approvals}
+        return {
+            change.name: self._gate.check(
+                given.get(change.name),
+                kind=KIND,
+                partition=change.name,
+                subject=subject(change.direction.weaker),
+            )
+            for change in changes
+            if change.needs_approval
+        }
 
     def _create(self, change: Change) -> int:
         """The token is made in a scratch directory and becomes real when etcd has it, here as on every other node."""
@@ -107,23 +135,38 @@ class Partitions:
             puts.append(Put(key, sealer.seal(key, StoredObject(metas[file], data))))
         return self._swap(change, row, 0, puts)
 
-    def _swap(self, change: Change, row: Mapping[str, Any], expected: int, objects: list[Put]) -> int:
+    def _swap(
+        self,
+        change: Change,
+        row: Mapping[str, Any],
+        expected: int,
+        objects: list[Put],
+        granted: Granted | None = None,
+    ) -> int:
         name, key = change.name, keys.partition(change.name)
+        way = change.direction
+        compares = [Unchanged(key, expected), *(granted.compares if granted else ())]
         declare = Put(key, json.dumps(row, separators=(",", ":")).encode())
         record = note(
             self._service.clock,
             self._service.config.node,
-            what=f"partition {change.action}",
+            what="policy" if change.policy_differs else f"partition {change.action}",
             who="administrator",
             partition=name,
             before=change.before or None,
             after=change.after,
+            weaker=sorted(way.weaker) or None,
+            stronger=sorted(way.stronger) or None,
+            approved_by=list(granted.officers) if granted else None,
+            request=granted.request_id if granted else None,
         )
-        result = self._store.txn([Unchanged(key, expected)], [declare, Put(keys.HEAD, b""), record, *objects])
+        used = granted.finished if granted else ()
+        result = self._store.txn(compares, [declare, Put(keys.HEAD, b""), record, *used, *objects])
         if not result.succeeded:
             raise KeyfoldError(
                 "conflict",
-                f"the partition {name} was changed by somebody else at the same moment",
+                f"the partition {name} was changed by somebody else at the same moment"
+                + (", or its approval was used, or the officers are others now" if granted else ""),
                 not_done=f"the declaration of {name} was not applied; those before it were",
                 next_step="run the playbook again",
             )
