@@ -23,7 +23,7 @@ def rows(heading: str) -> list[list[str]]:
 def test_the_table_has_the_rows_that_are_tested_in_their_order() -> None:
     source = TESTS.read_text(encoding="utf-8")
     tested = [[key, call, what, code] for key, what, call, code in _ROW.findall(source)]
-    assert len(tested) == source.count(" ROW(") > 40
+    assert len(tested) == source.count("\n    ROW(") > 40
     assert rows("What a call returns") == tested
 
 
