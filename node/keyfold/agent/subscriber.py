@@ -19,6 +19,7 @@ from keyfold.clock import stamp
 from keyfold.errors import KeyfoldError
 from keyfold.partition.choice import FIELD, chosen, keeps_destroyed
 from keyfold.replication import keys
+from keyfold.replication.usage import decode
 from keyfold.store.interface import Put, Unchanged
 
 Request = Mapping[str, Any]
@@ -55,16 +56,16 @@ class SubscriberOperations:
 
     def _quota(self, name: str, request: Request) -> Reply:
         quota = self._partitions.row(name)["policy"]["max_size_bytes"]
-        live, live_bytes = self._figures(name, keys.objects(name))
-        shadow, shadow_bytes = self._figures(name, keys.invalidated(name))
+        used = decode(self._store.get(keys.usage(name)))
         return {
             "partition": name,
             "max_size_bytes": quota,
-            "objects": live,
-            "live_bytes": live_bytes,
-            "invalidated": shadow,
-            "invalidated_bytes": shadow_bytes,
-            "free_bytes": max(quota - live_bytes - shadow_bytes, 0),
+            # The token object counts in bytes; it is no object of the subscriber's.
+            "objects": max(used.objects - 1, 0),
+            "live_bytes": used.live_bytes,
+            "invalidated": used.invalidated,
+            "invalidated_bytes": used.invalidated_bytes,
+            "free_bytes": max(quota - used.total_bytes, 0),
         }
 
     def _objects(self, name: str, request: Request) -> Reply:
@@ -144,13 +145,6 @@ class SubscriberOperations:
     def _noted(self, name: str, *, what: str, **detail: Any) -> Put:
         who = f"subscriber of {name}"
         return note(self._service.clock, self._service.config.node, what=what, who=who, partition=name, **detail)
-
-    def _figures(self, name: str, prefix: str) -> tuple[int, int]:
-        """Objects, and bytes: those of the token object count, it does not."""
-        sealer = self._registry.sealer(name)
-        contents = [sealer.open(item.key, item.value) for item in self._store.scan(prefix)]
-        objects = sum(content.meta.get("class") is not None for content in contents)
-        return objects, sum(len(content.data) for content in contents)
 
 
 def _created(point: Mapping[str, Any]) -> str:

@@ -105,11 +105,10 @@ class Gate:
         item = self._store.get(key)
         if item is None:
             return Unchanged(key, 0)
-        use = json.loads(item.value)
-        if resume and not use["finished"]:
+        if resume and not json.loads(item.value)["finished"]:
             return Unchanged(key, item.mod_revision)
         raise _unapproved(
-            f"the request {request.id[:12]} was used at {use['used']}, for {_what(use['kind'], use['partition'])}",
+            f"the request {request.id[:12]} was used {used_for(item.value)}",
             f"a request is good for one use: write a new one (another ticket or expiry), sign it: {sign_command()}",
         )
 
@@ -149,6 +148,12 @@ def decode(approval: Approval) -> tuple[bytes, list[str]]:
         not_done=_NOTHING,
         next_step="see docs/approvals.md",
     )
+
+
+def used_for(value: bytes) -> str:
+    """`at <time>, for 'purge' of partition acme`, from what etcd holds under `approvals/`."""
+    use = json.loads(value)
+    return f"at {use['used']}, for {_what(use['kind'], use['partition'])}"
 
 
 def sign_command(request: str = "REQUEST.yml") -> str:

@@ -58,9 +58,9 @@ def linked_marker(pending: KeyValue, lease: int) -> Put:
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:
-    """RFC 8785 for what is used here (text, whole numbers, true/false/null, lists, objects with ASCII keys)."""
+    """Canonical JSON as in docs/formats.md, of text, whole numbers, true/false/null, lists, objects with ASCII keys."""
     _check(value)
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode("utf-8", "strict")
+    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode("ascii")
 
 
 def _check(value: Any) -> None:
@@ -72,7 +72,9 @@ def _check(value: Any) -> None:
     elif isinstance(value, list | tuple):
         for item in value:
             _check(item)
-    elif not isinstance(value, str | int | None):
+    elif isinstance(value, str):
+        value.encode()  # half a surrogate pair is no text: UnicodeEncodeError, a ValueError
+    elif not isinstance(value, int | None):
         raise ValueError(f"{type(value).__name__} has no canonical form")  # noqa: TRY004 - one error for the value
 
 

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from keyfold.commands.arguments import Subparsers, command, group, standard_input, table
+from keyfold.commands.figures import FIGURE_TITLES, figures
 from keyfold.context import Context
 from keyfold.errors import KeyfoldError
+from keyfold.lockout.state import USERS
 
 
 def register(subparsers: Subparsers) -> None:
@@ -16,8 +18,16 @@ def register(subparsers: Subparsers) -> None:
     command(actions, "list", _list, _render_list, "every partition with its figures")
     handover = command(actions, "handover", _handover, _render_handover, "the sealed first PINs of partitions")
     handover.add_argument("partitions", nargs="+", metavar="PARTITION")
-    apply = command(actions, "apply", _apply, _render_apply, 'declare; {"partitions":[…]} on standard input')
+    apply = command(
+        actions, "apply", _apply, _render_apply, 'declare; {"partitions":[…],"approvals":[…]} on standard input'
+    )
     apply.add_argument("--check", action="store_true", help="only say what would change")
+    unlock = command(
+        actions, "unlock", _unlock, _render_unlock, "lift the lock of its logins and forget their failures"
+    )
+    unlock.add_argument("partition")
+    unlock.add_argument("--user", choices=USERS, help="only this one's (default: both)")
+    unlock.add_argument("--dry-run", action="store_true", help="only say for whom there are failures to forget")
 
 
 def _list(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
@@ -25,10 +35,10 @@ def _list(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
 
 
 def _render_list(reply: Mapping[str, Any]) -> str:
-    rows = [("partition", "package", "backup", "objects", "bytes", "invalidated")]
-    for row in reply["partitions"]:
-        figures = (str(row[key]) for key in ("objects", "live_bytes", "invalidated"))
-        rows.append((row["name"], row["package"], "yes" if row["backup"] else "no", *figures))
+    rows = [("partition", "package", "backup", *FIGURE_TITLES)]
+    rows += [
+        (row["name"], row["package"], "yes" if row["backup"] else "no", *figures(row)) for row in reply["partitions"]
+    ]
     return table(rows)
 
 
@@ -49,7 +59,8 @@ def _render_handover(reply: Mapping[str, Any]) -> str:
 
 
 def _apply(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
-    declared = standard_input().get("partitions")
+    given = standard_input()
+    declared = given.get("partitions")
     if not isinstance(declared, list) or not all(isinstance(row, dict) for row in declared):
         raise KeyfoldError(
             "invalid",
@@ -57,8 +68,29 @@ def _apply(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
             not_done="no partition was created or changed",
             next_step="see docs/interfaces.md §5",
         )
-    return context.agent.call("partition_apply", partitions=declared, check=args.check)
+    approvals = given.get("approvals") or []
+    return context.agent.call("partition_apply", partitions=declared, check=args.check, approvals=approvals)
 
 
 def _render_apply(reply: Mapping[str, Any]) -> str:
-    return "\n".join(f"{change['name']}: {change['action']}" for change in reply["changes"])
+    return "\n".join(f"{change['name']}: {change['action']}{_weaker(change)}" for change in reply["changes"])
+
+
+def _weaker(change: Mapping[str, Any]) -> str:
+    """A weaker policy is named: it is what the officers have approved, or are to."""
+    values = ", ".join(f"{key}={value}" for key, value in change["weaker"].items())
+    return f" (weaker: {values}; officers approve that)" if values else ""
+
+
+def _unlock(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
+    user = {} if args.user is None else {"user": args.user}
+    reply = context.agent.call("partition_unlock", partition=args.partition, check=args.dry_run, **user)
+    changed = bool(reply["unlocked"]) and not args.dry_run
+    return {"changed": changed, "partition": args.partition, "unlocked": reply["unlocked"]}
+
+
+def _render_unlock(reply: Mapping[str, Any]) -> str:
+    if not reply["unlocked"]:
+        return f"{reply['partition']}: no login had failed; nothing to unlock"
+    what = "unlocked" if reply["changed"] else "there are failed logins to forget"
+    return f"{reply['partition']}: {what} for {' and '.join(reply['unlocked'])}"

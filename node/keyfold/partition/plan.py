@@ -10,6 +10,7 @@ from keyfold.config import Package
 from keyfold.errors import KeyfoldError
 from keyfold.partition.policy import check_name, full_policy
 from keyfold.partition.recipient import canonical_recipient
+from keyfold.partition.weaker import Direction, direction
 
 _KEYS = {"name", "package", "policy", "backup", "subscriber_key"}
 
@@ -23,12 +24,27 @@ class Change:
     before: Mapping[str, Any]
     after: Mapping[str, Any]
 
+    @property
+    def direction(self) -> Direction:
+        """Which way the policy changes; a new partition's changes in no direction."""
+        return direction(self.before.get("policy", self.after["policy"]), self.after["policy"])
+
+    @property
+    def policy_differs(self) -> bool:
+        return bool(self.before) and self.before["policy"] != self.after["policy"]
+
+    @property
+    def needs_approval(self) -> bool:
+        return bool(self.direction.weaker)
+
     def as_reply(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "action": self.action,
             "before": dict(self.before),
             "after": dict(self.after),
+            "weaker": dict(self.direction.weaker),
+            "needs_approval": self.needs_approval,
         }
 
 

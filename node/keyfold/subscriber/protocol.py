@@ -1,4 +1,4 @@
-"""The lines between keyfold-subscriber and a node (docs/interfaces.md §7).
+"""The lines between keyfold-subscriber and a node (docs/interfaces.md §8).
 
 One JSON object per line, UTF-8, requests and replies in turn; replies have `ok` first, errors as on the agent's socket.
 Which partition it is about is decided by the certificate: no request has a field for it.

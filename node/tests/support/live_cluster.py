@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import socket
 import subprocess
 import threading
@@ -21,6 +23,7 @@ from keyfold.agent.service import Service
 from keyfold.clock import SystemClock
 from keyfold.config import Config, Package
 from keyfold.custody.conf import write_softhsm2_conf
+from keyfold.partition import policy_file
 from keyfold.replication.base import Base
 from keyfold.store import StoreConfig, open_store
 
@@ -81,9 +84,20 @@ class LocalMachine(Machine):
             home = self._root.partition_directory(str(row["name"]))
             (home / "tokens").mkdir(parents=True, exist_ok=True)
             write_softhsm2_conf(home)
+        policy_file.publish(self._root.run / "policy", rows)
 
     def owner(self, name: str) -> tuple[int, int]:
         return os.getuid(), os.getgid()
+
+
+class LiveJournal:
+    """What journald would have: `entries` are the fields of each."""
+
+    def __init__(self) -> None:
+        self.entries: list[Mapping[str, str]] = []
+
+    def send(self, message: str, priority: int, fields: Mapping[str, str]) -> None:
+        self.entries.append({"MESSAGE": message, "PRIORITY": str(priority), **fields})
 
 
 class LiveNode:
@@ -104,16 +118,25 @@ class LiveNode:
         )
         (self.config.state / "agent").mkdir(parents=True)
         self.client = AgentClient(self.config.agent_socket)
+        self.journal = LiveJournal()
         self.start()
 
     def start(self) -> None:
         base = Base(self.config.state / "agent" / "base.sqlite")
         store = open_store(self.config.etcd)
-        self.service = Service(self.config, store, LocalMachine(self.config), base, SystemClock())
+        machine = LocalMachine(self.config)
+        self.service = Service(self.config, store, machine, base, SystemClock(), journal=self.journal)
         handover = Handover(store, draw=lambda: Pins(PIN, SO_PIN))
         self._server = AgentServer(self.config.agent_socket, operations(self.service, handover))
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         self.service.start()
+
+    def await_level(self, seconds: float = 60.0) -> None:
+        """Until nothing keeps the node from being level with etcd; otherwise its own words say what does."""
+        try:
+            wait_for(lambda: not self.service.problem, seconds)
+        except AssertionError:
+            raise AssertionError(f"{self.config.node}, after {seconds:g} s: {self.service.problem}") from None
 
     def stop(self) -> None:
         self._server.shutdown()
@@ -130,6 +153,7 @@ class LiveNode:
             "SOFTHSM2_CONF": str(self.home(partition) / "softhsm2.conf"),
             "KEYFOLD_AGENT_SOCKET": str(self.config.agent_socket),
             "KEYFOLD_PARTITION": partition,
+            "KEYFOLD_POLICY": str(self.config.run / "policy" / partition),
         }
 
     def has(self, partition: str, revision: int) -> bool:
@@ -148,7 +172,7 @@ class LiveCluster:
         self.nodes = [LiveNode(name, self.etcd.url, self.uuid, directory) for name in names]
         self.nodes[0].client.call("cluster_init", name="test", uuid=self.uuid, root=ROOT.hex())
         for node in self.nodes:
-            wait_for(lambda node=node: not node.service.problem, what=f"{node.config.node} level")
+            node.await_level()
 
     def add_partition(self, name: str, **policy: bool | int) -> None:
         declared = {
@@ -176,6 +200,11 @@ class LiveCluster:
 
 
 def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """Below the range that clients are given ports from: one that dials etcd while it is down could be given etcd's own
+    port, connect to itself, and keep etcd from coming back.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port

@@ -26,6 +26,9 @@ EMPTY: dict[str, Any] = {
     "quorum": True,
     "revision": 10,
     "partitions": {},
+    "officers": None,
+    "objects": [],
+    "failed_logins": [],
     "nodes": [
         {"name": "hsm1", "agent": "up"},
         {"name": "hsm2", "agent": "up"},

@@ -53,7 +53,7 @@ def test_a_new_partition_is_fetched_alone_and_what_is_there_stays(keep: Any, fak
 
 
 def test_an_so_pin_that_nobody_has_is_told(keep: Any, fake: Any, tmp_path: Path) -> None:
-    fake.set(officers=[])
+    fake.set(sealed_to=[])
     output, changed = keep()
     assert changed
     assert "nobody has the SO PIN of acme, globex" in " ".join(output.split())

@@ -10,7 +10,6 @@ from unittest.mock import MagicMock
 import pytest
 from support.memory_cluster import SEALER, object_file
 
-from keyfold.agent.handover import Handover
 from keyfold.agent.partitions import Partitions
 from keyfold.agent.server import Caller
 from keyfold.agent.subscriber import SubscriberOperations
@@ -20,6 +19,7 @@ from keyfold.partition.plan import plan
 from keyfold.partition.policy import DEFAULT_POLICY
 from keyfold.replication import keys
 from keyfold.replication.sealed import StoredObject
+from keyfold.replication.usage import Usage
 from keyfold.store.interface import Put
 from keyfold.store.memory import MemoryStore
 
@@ -48,6 +48,7 @@ def store() -> MemoryStore:
     store = MemoryStore()
     for name in ("acme", "beta"):
         put(store, keys.partition(name), {**ROW, "name": name})
+        store.txn((), [Put(keys.usage(name), Usage(2, 120, 1, 70).encode())])
         keep(store, keys.live(name, "0.object"), None)
         keep(store, keys.live(name, "1.object"), f"{name}-live")
         keep(store, keys.invalidated(name, "2.object"), f"{name}-gone", b"22")
@@ -70,7 +71,7 @@ def service(store: MemoryStore) -> MagicMock:
 
 @pytest.fixture
 def ask(service: MagicMock) -> Any:
-    partitions = Partitions(service, Handover(service.store))
+    partitions = Partitions(service)
     table = SubscriberOperations(service, partitions).table()
 
     def call(op: str, caller: Caller = ACME, **fields: Any) -> Any:
@@ -98,10 +99,9 @@ def test_live_and_invalidated_objects_are_told_apart(ask: Any) -> None:
 
 def test_quota_counts_live_and_invalidated_bytes_apart_and_both(ask: Any) -> None:
     quota = ask("quota")
-    one, two = len(object_file(b"1")), len(object_file(b"22"))
-    assert (quota["objects"], quota["live_bytes"]) == (1, 2 * one)
-    assert (quota["invalidated"], quota["invalidated_bytes"]) == (1, two)
-    assert quota["free_bytes"] == 1000 - 2 * one - two
+    assert (quota["objects"], quota["live_bytes"]) == (1, 120)
+    assert (quota["invalidated"], quota["invalidated_bytes"]) == (1, 70)
+    assert quota["free_bytes"] == 1000 - 120 - 70
 
 
 def test_restore_points_are_the_sets_with_the_partition_newest_first(ask: Any) -> None:
@@ -166,7 +166,7 @@ def test_of_two_changes_at_one_moment_one_gets_an_error(ask: Any, service: Magic
     put(store, keys.partition("acme"), {**ROW, "package": "SBX"})
     service.store = MagicMock(wraps=store)
     service.store.get.return_value = before
-    table = SubscriberOperations(service, Partitions(service, Handover(service.store))).table()
+    table = SubscriberOperations(service, Partitions(service)).table()
     with pytest.raises(KeyfoldError) as lost:
         table["subscriber_invalidation"](ACME, {"keep": False})
     assert lost.value.code == "conflict"
