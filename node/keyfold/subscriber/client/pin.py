@@ -62,17 +62,24 @@ def rotate(partition: str, socket: Path, old: str, new: str, module: str = _P11_
         session = library.openSession(mine[0], PyKCS11.CKF_SERIAL_SESSION | PyKCS11.CKF_RW_SESSION)
         session.setPin(old, new)
     except PyKCS11.PyKCS11Error as error:
-        name = str(PyKCS11.CKR.get(error.value, error.value))
-        wrong = error.value == PyKCS11.CKR_PIN_INCORRECT
-        locked = error.value == PyKCS11.CKR_PIN_LOCKED
-        raise KeyfoldError(
-            "denied" if wrong else "locked" if locked else "internal",
-            f"{'the old PIN is wrong' if wrong else 'PKCS#11 refused to change the PIN'} ({name})",
-            not_done="the PIN was not changed",
-            next_step="use the PIN in force; the first one: keyfold-subscriber pin initial"
-            if wrong
-            else "try again later",
-        ) from None
+        raise _refused(str(PyKCS11.CKR.get(error.value, error.value))) from None
+
+
+_REFUSALS = {
+    "CKR_PIN_INCORRECT": (
+        "denied",
+        "the old PIN is wrong",
+        "keyfold-subscriber pin initial shows the first one, sealed",
+    ),
+    "CKR_PIN_LOCKED": ("locked", "the login is locked after too many wrong PINs", "wait, or ask the operator"),
+    "CKR_TOKEN_WRITE_PROTECTED": ("denied", "the partition's policy has read_only true", "keyfold-subscriber policy"),
+}
+
+
+def _refused(name: str) -> KeyfoldError:
+    other = ("internal", "PKCS#11 refused to change the PIN", "try again later; then ask the operator")
+    code, what, next_step = _REFUSALS.get(name, other)
+    return KeyfoldError(code, f"{what} ({name})", not_done="the PIN was not changed", next_step=next_step)
 
 
 def _invalid(what: str) -> KeyfoldError:

@@ -80,8 +80,8 @@ def refusal(candidate: Candidate, policy: Mapping[str, Any]) -> str | None:
         return f"CKA_KEY_TYPE {candidate.facts.get('CKA_KEY_TYPE')!r} is not one that is exported"
     if candidate.kind not in _SECRET_KINDS:
         return None
-    for key in ("key_extract", "session_objects"):
-        # The key-encryption key is a session object.
+    # The key-encryption key is a session object, and wrapping uses it.
+    for key in ("key_extract", "session_objects", "use_objects"):
         if policy.get(key) is not True:
             return f"the partition's policy has {key} false"
     if candidate.facts.get("CKA_EXTRACTABLE") is not True:

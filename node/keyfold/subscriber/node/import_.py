@@ -26,12 +26,7 @@ class Import:
     def __init__(self, token: Token, policy: Mapping[str, Any]) -> None:
         for switch, allowed in (("key_import", True), ("read_only", False)):
             if policy.get(switch) is not allowed:
-                raise KeyfoldError(
-                    "denied",
-                    f"the partition's policy has {switch} {'false' if allowed else 'true'}",
-                    not_done=_NOTHING,
-                    next_step="keyfold-subscriber policy; the operator can have it changed",
-                )
+                raise _forbidden(f"the partition's policy has {switch} {'false' if allowed else 'true'}")
         self._token = token
         self._policy = policy
         self._transport: Handle = None
@@ -51,13 +46,9 @@ class Import:
 
     def begin(self) -> dict[str, Any]:
         """The RSA key to which the bundle's key-encryption key is to be sealed."""
-        if self._policy.get("session_objects") is not True:
-            raise KeyfoldError(
-                "denied",
-                "the partition's policy has session_objects false: keys cannot be unwrapped",
-                not_done=_NOTHING,
-                next_step="the operator can have it changed",
-            )
+        for switch in ("session_objects", "use_objects"):
+            if self._policy.get(switch) is not True:
+                raise _forbidden(f"the partition's policy has {switch} false: keys cannot be unwrapped")
         self._transport, modulus, exponent = self._token.transport_key()
         return {"modulus": base64.b64encode(modulus).decode(), "exponent": base64.b64encode(exponent).decode()}
 
@@ -151,6 +142,12 @@ def _bytes(text: object) -> bytes:
     except (binascii.Error, ValueError):
         pass
     raise _invalid("a byte string is not base64")
+
+
+def _forbidden(what: str) -> KeyfoldError:
+    return KeyfoldError(
+        "denied", what, not_done=_NOTHING, next_step="keyfold-subscriber policy; the operator can have it changed"
+    )
 
 
 def _invalid(what: str) -> KeyfoldError:

@@ -112,6 +112,7 @@ def test_what_is_sealed_is_for_the_subscriber_alone_and_nothing_in_clear(
     [
         ([aes_key(b"disk")], {}, "key_extract"),
         ([aes_key(b"disk")], {"key_extract": True, "session_objects": False}, "session_objects"),
+        ([aes_key(b"disk")], {"key_extract": True, "use_objects": False}, "use_objects"),
         ([aes_key(b"disk", CKA_EXTRACTABLE=False)], {"key_extract": True}, "CKA_EXTRACTABLE"),
         ([aes_key(b"disk", CKA_WRAP_WITH_TRUSTED=True)], {"key_extract": True}, "CKA_WRAP_WITH_TRUSTED"),
         ([aes_key(b"disk", CKA_KEY_TYPE=2)], {"key_extract": True}, "CKA_KEY_TYPE"),
