@@ -509,7 +509,7 @@ class Replica:
 
     def _offer(self, files: Sequence[str]) -> None:
         """Compare-and-set local changes that nobody acknowledged; what loses is kept under conflicts/."""
-        gone = {file for file in self._purged.intersection(files) if self._committed(file) is None}
+        gone = self._purged.intersection(files)
         for file in gone:
             self._directory.remove(file)
             self._dirty.discard(file)
