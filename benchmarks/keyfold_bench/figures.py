@@ -67,8 +67,8 @@ FIGURES = {
     "verify_over_sha256sum": Figure(
         "ratio",
         AtLeast(0.8),
-        "speed at which hsm3 verifies a 256 MiB archive in the store, over TLS ÷ that of sha256sum on the same bytes in "
-        "its page cache, one after the other",
+        "speed at which hsm3 verifies a 256 MiB archive in the store, over TLS ÷ that of sha256sum on the same bytes "
+        "in its page cache, one after the other",
     ),
     "join_10k_seconds": Figure(
         "s",

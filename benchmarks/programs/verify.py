@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 from keyfold import config
 from keyfold.backup.manifest import ArchiveEntry
@@ -35,9 +36,10 @@ def main() -> None:
             block = secrets.token_bytes(_MEGABYTE)
             digest.update(block)
             file.write(block)
-        file.seek(0)
+        file.flush()
         remote.make_collection(place)
-        remote.put_new(f"{place}/a.age", file.file, size)
+        with Path(file.name).open("rb") as body:
+            remote.put_new(f"{place}/a.age", body, size)
         entry = ArchiveEntry("bench", "-", "a.age", 0, size, digest.hexdigest())
         begun = time.monotonic()
         problem = archive_of(remote, place, entry)
