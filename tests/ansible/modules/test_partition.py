@@ -170,14 +170,18 @@ LAX = {"key_extract": True}
 APPROVAL = {"request": "a2luZDogcG9saWN5Cg==", "signatures": ["-----BEGIN SSH SIGNATURE-----"]}
 
 
-def test_a_weaker_policy_needs_approval_and_check_mode_says_so(run: Any, fake: Any) -> None:
+def test_a_weaker_policy_needs_approval_and_check_mode_says_so(
+    run: Any, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warned: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _, text: warned.append(text))
     run("keyfold_partition", partitions=[ACME])
     weaker = {**ACME, "policy": LAX}
     planned = run("keyfold_partition", check=True, partitions=[weaker])
     assert planned["changed"]
     assert planned["changes"][0]["needs_approval"]
     assert planned["changes"][0]["weaker"] == LAX
-    assert "needs officers' approval" in str(planned["warnings"])
+    assert warned == ["acme: a weaker policy (key_extract=True) needs officers' approval, see docs/policy.md"]
     refused = run("keyfold_partition", partitions=[weaker])
     assert (refused["failed"], refused["code"], refused["exit_code"]) == (True, "unapproved", 13)
     assert fake.state["partitions"]["acme"]["policy"]["key_extract"] is False
