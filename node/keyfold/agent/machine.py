@@ -47,7 +47,9 @@ class Machine(Host):
 
     def provision(self, rows: Sequence[Mapping[str, Any]]) -> None:
         path = self._config.state / "agent" / "partitions.json"
-        wanted = json.dumps({"partitions": sorted(rows, key=lambda row: str(row["name"]))}, indent=1)
+        # What users and units depend on, and nothing else: a policy that changes is no reason to look at every unit.
+        needed = [{key: row[key] for key in ("name", "package")} for row in rows]
+        wanted = json.dumps({"partitions": sorted(needed, key=lambda row: str(row["name"]))}, indent=1)
         if wanted == self._provisioned:
             return
         fresh = path.with_suffix(".new")

@@ -23,6 +23,9 @@ from keyfold.replication.base import open_base
 from keyfold.store import open_store
 
 
+_POLL_SECONDS = 0.1
+
+
 def operations(service: Service) -> dict[str, Operation]:
     """Everything the socket offers, by name."""
     partitions = Partitions(service)
@@ -41,7 +44,7 @@ def main() -> int:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         base = open_base(state / "base.sqlite")
         service = Service(config, open_store(config.etcd), Machine(config), base, SystemClock())
-        server = AgentServer(config.agent_socket, operations(service))
+        server = AgentServer(config.agent_socket, operations(service), service.most_connections)
     except KeyfoldError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -50,6 +53,9 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=server.serve_forever, name="socket", daemon=True).start()
     service.start()
+    # Ready means: what etcd declares is open here, or etcd cannot be reached and an isolated node serves what it has.
+    while not stop.is_set() and not service.follower.tried.wait(_POLL_SECONDS):
+        pass
     sdnotify.ready()
     stop.wait()
     server.shutdown()

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from keyfold.agent.service import Service
+from keyfold.agent.tokens import Token, make_tokens
 from keyfold.clock import stamp
-from keyfold.custody.create import create_partition_token
 from keyfold.errors import KeyfoldError
 from keyfold.partition.plan import Change, plan
 from keyfold.partition.policy import SYSTEM
 from keyfold.replication import keys
 from keyfold.replication.changes import metadata
 from keyfold.replication.sealed import StoredObject
-from keyfold.store.interface import Put, Unchanged
+from keyfold.store.interface import KeyValue, Put, Unchanged
 from keyfold.token.object_file import describe
+
+# A row, a token and an audit entry each, and the head, stay below etcd's limit of 128 operations.
+PARTITIONS_PER_TRANSACTION = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What a partition's declaration writes, and the revision of its row that this replaces (0: there is none)."""
+
+    name: str
+    expected: int
+    puts: tuple[Put, ...]
 
 
 class Partitions:
@@ -66,58 +76,63 @@ class Partitions:
         )
 
     def apply(self, declared: Sequence[Mapping[str, Any]], *, check: bool) -> dict[str, Any]:
-        """Plan, then execute; `check` stops in between. Each partition is one transaction."""
+        """Plan, then execute; `check` stops in between. A transaction holds some dozens of partitions, each whole."""
         self._registry.sealer(SYSTEM)
         items = {item.key.removeprefix(keys.PARTITIONS): item for item in self._store.scan(keys.PARTITIONS)}
         current = {name: json.loads(item.value) for name, item in items.items()}
         changes = plan(declared, current, self._service.config.packages)
         revision = 0
-        for change in changes:
-            if check or change.action == "none":
-                continue
-            if change.action == "create":
-                revision = self._create(change)
-            else:
-                row = {**current[change.name], **change.after}
-                revision = self._swap(change.name, row, items[change.name].mod_revision, [])
+        if not check:
+            made = make_tokens([change for change in changes if change.action == "create"], self._service.config.state)
+            declarations = [
+                self._created(change, made[change.name])
+                if change.action == "create"
+                else self._updated(change, current[change.name], items[change.name].mod_revision)
+                for change in changes
+                if change.action != "none"
+            ]
+            for start in range(0, len(declarations), PARTITIONS_PER_TRANSACTION):
+                revision = self._commit(declarations[start : start + PARTITIONS_PER_TRANSACTION])
         return {"changes": [change.as_reply() for change in changes], "revision": revision}
 
-    def _create(self, change: Change) -> int:
-        """The token is made in a scratch directory and becomes real when etcd has it, here as on every other node."""
-        scratch = Path(tempfile.mkdtemp(dir=self._service.config.state / "agent", prefix="new-"))
-        try:
-            token_uuid = create_partition_token(scratch, change.name, 0, 0, change.so_pin, change.pin)
-            files = {path.name: path.read_bytes() for path in (scratch / "tokens" / token_uuid).glob("*.object")}
-        finally:
-            shutil.rmtree(scratch)
+    def _created(self, change: Change, token: Token) -> Declaration:
+        """The token was made in a scratch directory; it becomes real when etcd has it, here as on every other node."""
         now = stamp(self._service.clock.utc())
         row = {
             "name": change.name,
             "uuid": str(uuid.uuid4()),
-            "token_uuid": token_uuid,
+            "token_uuid": token.uuid,
             **change.after,
             "created": now,
         }
-        metas = metadata({file: describe(data) for file, data in files.items()}, (), {}, now)
+        metas = metadata({file: describe(data) for file, data in token.files.items()}, (), {}, now)
         sealer = self._registry.sealer(change.name)
-        puts = []
-        for file, data in files.items():
+        puts = [Put(keys.partition(change.name), _packed(row))]
+        for file, data in token.files.items():
             key = keys.live(change.name, file)
             puts.append(Put(key, sealer.seal(key, StoredObject(metas[file], data))))
-        return self._swap(change.name, row, 0, puts)
+        return Declaration(change.name, 0, tuple(puts))
 
-    def _swap(self, name: str, row: Mapping[str, Any], expected: int, objects: list[Put]) -> int:
-        key = keys.partition(name)
-        declare = Put(key, json.dumps(row, separators=(",", ":")).encode())
-        result = self._store.txn([Unchanged(key, expected)], [declare, Put(keys.HEAD, b""), *objects])
-        if not result.succeeded:
-            raise KeyfoldError(
-                "conflict",
-                f"the partition {name} was changed by somebody else at the same moment",
-                not_done=f"the declaration of {name} was not applied; those before it were",
-                next_step="run the playbook again",
-            )
-        return result.revision
+    def _updated(self, change: Change, current: Mapping[str, Any], expected: int) -> Declaration:
+        row = {**current, **change.after}
+        return Declaration(change.name, expected, (Put(keys.partition(change.name), _packed(row)),))
+
+    def _commit(self, declarations: Sequence[Declaration]) -> int:
+        compares = [Unchanged(keys.partition(one.name), one.expected) for one in declarations]
+        puts = [put for one in declarations for put in one.puts]
+        result = self._store.txn(compares, [Put(keys.HEAD, b""), *puts])
+        if result.succeeded:
+            return result.revision
+        moved = [
+            one.name for one in declarations if one.expected != _revision(result.current[keys.partition(one.name)])
+        ]
+        raise KeyfoldError(
+            "conflict",
+            f"changed by somebody else at the same moment: {', '.join(moved)}",
+            not_done=f"{len(declarations)} declarations, from {declarations[0].name} to {declarations[-1].name}, were not "
+            "applied, nor those after them; those before were",
+            next_step="run the playbook again",
+        )
 
     def _figures(self, prefix: str, revision: int) -> tuple[Counter[str], Counter[str]]:
         """Objects and bytes by partition."""
@@ -129,3 +144,11 @@ class Partitions:
                 count[name] += 1
                 size[name] += len(self._registry.sealer(name).open(item.key, item.value).data)
         return count, size
+
+
+def _packed(row: Mapping[str, Any]) -> bytes:
+    return json.dumps(row, separators=(",", ":")).encode()
+
+
+def _revision(item: KeyValue | None) -> int:
+    return 0 if item is None else item.mod_revision

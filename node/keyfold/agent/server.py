@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import pwd
 import socket
 import socketserver
-import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from keyfold.agent.guests import DEFAULT_MOST, Guests, peer_uid, too_many
 from keyfold.errors import KeyfoldError
 
 log = logging.getLogger(__name__)
@@ -21,8 +22,6 @@ log = logging.getLogger(__name__)
 # The longest line an administrator may send (a chunk of a restore); a subscriber's process needs far less.
 _ADMIN_LINE_BYTES = 16 * 1024 * 1024
 _PARTITION_LINE_BYTES = 64 * 1024
-_UCRED = struct.Struct("3i")
-
 Reply = Mapping[str, Any]
 
 
@@ -46,12 +45,33 @@ class AgentServer(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, path: Path, operations: Mapping[str, Operation]) -> None:
+    def __init__(
+        self, path: Path, operations: Mapping[str, Operation], most: Callable[[str], int] = lambda _: DEFAULT_MOST
+    ) -> None:
+        """`most`: how many connections at once a partition may have here; strangers have `STRANGERS_MOST` each."""
         self.operations = operations
+        self._guests = Guests(most)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         super().__init__(str(path), _Handler)
         path.chmod(0o666)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Before a thread is spent on it: a partition that floods the socket must not use up the agent's threads."""
+        caller = _caller(request)
+        if caller is not None and caller.partition is None:
+            return True
+        uid = peer_uid(request)
+        if self._guests.admit(request.fileno(), uid, None if caller is None else caller.partition):
+            return True
+        with contextlib.suppress(OSError):
+            request.setblocking(False)
+            request.send(json.dumps(too_many(uid).as_reply(), separators=(",", ":")).encode() + b"\n")
+        return False
+
+    def shutdown_request(self, request: Any) -> None:
+        self._guests.leave(request.fileno())
+        super().shutdown_request(request)
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -109,8 +129,7 @@ class _Handler(socketserver.StreamRequestHandler):
 
 
 def _caller(connection: socket.socket) -> Caller | None:
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    _, uid, _ = _UCRED.unpack(raw)
+    uid = peer_uid(connection)
     if uid in (0, os.geteuid()):
         return Caller(uid, None)
     try:

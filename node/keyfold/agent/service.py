@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from keyfold import __version__
+from keyfold.agent.guests import DEFAULT_MOST
+from keyfold.agent.backstop import Backstop
 from keyfold.clock import Clock, stamp
 from keyfold.config import Config
 from keyfold.errors import KeyfoldError
@@ -30,6 +32,8 @@ _IDLE_SECONDS = 5.0
 # Killing the agent at any moment is safe; this only lets a step under way finish.
 _STOP_SECONDS = 0.5
 _BACKSTOP_SECONDS = 600.0
+# Connections that have just ended, and what the partition's owner runs on the node.
+_OLD_CONNECTIONS = 16
 
 
 class Service:
@@ -68,6 +72,11 @@ class Service:
         for thread in self._threads:
             thread.join(timeout=_STOP_SECONDS)
         self.base.close()
+
+    def most_connections(self, partition: str) -> int:
+        """How many connections to the agent a partition's processes may have: one each."""
+        package = self.config.packages.get(str(self.registry.rows.get(partition, {}).get("package")))
+        return DEFAULT_MOST if package is None else package.max_connections + _OLD_CONNECTIONS
 
     @property
     def applied_revision(self) -> int:
@@ -112,7 +121,7 @@ class Service:
 
     def _settle_loop(self) -> None:
         """Queued remote changes, unexplained local changes, and the slow comparison as a backstop."""
-        next_backstop = self.clock.monotonic() + _BACKSTOP_SECONDS
+        backstop = Backstop(self.clock.monotonic(), _BACKSTOP_SECONDS)
         while not self._stop.is_set():
             replicas = list(self.registry.replicas.values())
             busy = any(replica.unsettled for replica in replicas)
@@ -122,11 +131,11 @@ class Service:
             if busy:
                 self._stop.wait(_SETTLE_SECONDS)
             self.host.drain()
-            compare = self.clock.monotonic() >= next_backstop
-            if compare:
-                next_backstop = self.clock.monotonic() + _BACKSTOP_SECONDS
+            compare = backstop.due(self.clock.monotonic(), [replica.name for replica in replicas])
             for replica in replicas:
-                self._attend(replica, compare=compare)
+                # With a thousand partitions, looking at each that has nothing to do would be most of the work.
+                if replica.unsettled or replica.waiting or replica.name in compare:
+                    self._attend(replica, compare=replica.name in compare)
 
     def _attend(self, replica: Replica, *, compare: bool) -> None:
         """What one partition needs; its failure must not keep the others from being attended to."""
