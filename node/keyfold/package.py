@@ -64,7 +64,5 @@ def parse_package(name: str, row: Mapping[str, Any]) -> Package:
         if not isinstance(mechanism, str) or _MECHANISM.fullmatch(mechanism) is None:
             raise ValueError(f"package {name}: {mechanism!r} is no mechanism's name, such as CKM_ECDSA")
     if len(",".join(mechanisms)) > LONGEST_MECHANISMS_BYTES:
-        raise ValueError(
-            f"package {name}: its mechanisms take more than the {LONGEST_MECHANISMS_BYTES} bytes of a line"
-        )
+        raise ValueError(f"package {name}: more than {LONGEST_MECHANISMS_BYTES} bytes of a line are mechanisms")
     return Package(name=name, **{**row, "mechanisms": mechanisms, "max_size_bytes": row["max_size_bytes"]})

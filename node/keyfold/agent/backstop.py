@@ -15,11 +15,11 @@ class Backstop:
         self._compared: set[str] = set()
 
     def due(self, now: float, names: Sequence[str]) -> set[str]:
-        """Those to compare now; `now` is monotonic, in seconds."""
+        """Those to compare now; `now` is monotonic, in seconds. What was missed while nobody asked comes at once."""
         share = math.floor(len(names) * (now - self._last) / self._period)
         if share < 1:
             return set()
-        self._last = now
+        self._last += share * self._period / len(names)
         waiting = [name for name in names if name not in self._compared]
         chosen = set(waiting[:share])
         self._compared |= chosen

@@ -22,7 +22,6 @@ from keyfold.errors import KeyfoldError
 from keyfold.replication.base import open_base
 from keyfold.store import open_store
 
-
 _POLL_SECONDS = 0.1
 
 

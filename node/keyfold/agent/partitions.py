@@ -129,8 +129,8 @@ class Partitions:
         raise KeyfoldError(
             "conflict",
             f"changed by somebody else at the same moment: {', '.join(moved)}",
-            not_done=f"{len(declarations)} declarations, from {declarations[0].name} to {declarations[-1].name}, were not "
-            "applied, nor those after them; those before were",
+            not_done=f"the {len(declarations)} declarations from {declarations[0].name} on, and those after, were not "
+            "applied; those before were",
             next_step="run the playbook again",
         )
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from keyfold import __version__
-from keyfold.agent.guests import DEFAULT_MOST
 from keyfold.agent.backstop import Backstop
+from keyfold.agent.guests import DEFAULT_MOST
 from keyfold.clock import Clock, stamp
 from keyfold.config import Config
 from keyfold.errors import KeyfoldError

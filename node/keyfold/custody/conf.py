@@ -43,7 +43,7 @@ def write_softhsm2_conf(partition_dir: Path, mechanisms: str | None = None) -> P
 
 
 def _says(conf: Path, text: str) -> bool:
-    """Whether it is our own file with this content: the directory is the partition's user's, who may put others there."""
+    """Whether it is our own file and says so: its directory's owner may put another there."""
     try:
         descriptor = os.open(conf, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:

@@ -18,10 +18,10 @@ _TIMEOUT_SECONDS = 60
 
 
 class Request(TypedDict, total=False):
-    """`op` and `conf` always; `label` and `pin` but for init_many; `so_pin` for init; `root` (hex), `cluster_uuid` for import.
+    """`op` and `conf` always; `label` and `pin` always but for init_many; `so_pin` for init.
 
-    `message` (hex) for sign; `epoch` for all but init and init_many; `tokens`, each of label, so_pin and pin, for
-    init_many.
+    `root` (hex) and `cluster_uuid` for import; `message` (hex) for sign; `epoch` for all but init and init_many;
+    `tokens`, each of label, so_pin and pin, for init_many.
     """
 
     op: Literal["init", "init_many", "import", "data_key", "sign"]

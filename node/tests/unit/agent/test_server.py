@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from keyfold.agent.admin import _administrator_only
 from keyfold.agent.client import AgentClient
 from keyfold.agent.server import AgentServer, Caller, Reply
 from keyfold.errors import KeyfoldError
+
+MOST = 3
 
 
 def _echo(caller: Caller, request: Mapping[str, Any]) -> Reply:
@@ -43,7 +47,7 @@ def path() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "agent.sock"
         path.parent.chmod(0o711)
-        with AgentServer(path, {**operations, "admin": _administrator_only(_echo)}) as running:
+        with AgentServer(path, {**operations, "admin": _administrator_only(_echo)}, lambda _: MOST) as running:
             threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
             yield path
             running.shutdown()
@@ -131,3 +135,33 @@ def test_another_systems_user_is_a_stranger(path: Path) -> None:
         os.setuid(65534)
         os._exit(0 if json.loads(send(path, b'{"op":"echo"}\n'))["code"] == "denied" else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def _let_in(path: Path) -> bool:
+    with contextlib.suppress(ConnectionError):
+        return send(path, b'{"op":"echo"}\n').startswith(b'{"ok":true')
+    return False
+
+
+def test_a_partition_cannot_use_up_the_agents_connections(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    become(monkeypatch, Caller(4711, "acme"))
+    monkeypatch.setattr(server, "peer_uid", lambda connection: 4711)
+    held = []
+    for _ in range(MOST):
+        held.append(socket.socket(socket.AF_UNIX))
+        held[-1].connect(str(path))
+        held[-1].sendall(b'{"op":"echo"}\n')
+        assert held[-1].recv(65536).startswith(b'{"ok":true,')
+    with socket.socket(socket.AF_UNIX) as one_more:
+        one_more.connect(str(path))
+        assert json.loads(one_more.recv(65536))["code"] == "denied"
+    # The administrator, and another partition, are not kept waiting.
+    monkeypatch.setattr(server, "peer_uid", lambda connection: 4712)
+    assert json.loads(send(path, b'{"op":"echo"}\n'))["ok"]
+    monkeypatch.setattr(server, "peer_uid", lambda connection: 4711)
+    held.pop().close()
+    deadline = time.monotonic() + 5
+    while not _let_in(path):
+        assert time.monotonic() < deadline
+    for connection in held:
+        connection.close()
