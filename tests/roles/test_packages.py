@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from keyfold.package import Package, parse_package
 
 ROOT = Path(__file__).resolve().parents[2]
