@@ -65,7 +65,6 @@ LimitNOFILE={open_files}
 LimitDATA={memory_bytes}
 LimitCORE=0
 LimitRTPRIO=0
-LimitMEMLOCK=1M
 UMask=0077
 NoNewPrivileges=yes
 CapabilityBoundingSet=
@@ -95,7 +94,7 @@ LockPersonality=yes
 MemoryDenyWriteExecute=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources @setuid @keyring @memlock fork vfork clone clone3
+SystemCallFilter=~@privileged @resources @setuid @keyring fork vfork clone clone3
 SystemCallErrorNumber=EPERM
 IPAddressDeny=any
 """
