@@ -57,6 +57,8 @@ class Proxy:
             connection.settimeout(_TIMEOUT_SECONDS)
             connection.connect(str(self._path))
             connection.sendall(command.encode() + b"\n")
+            # The master answers, and then waits for more as long as there may be more.
+            connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(65536), b"")).decode(errors="replace")
 
 

@@ -67,8 +67,13 @@ class Held:
         return line
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.communicate(timeout=10)
+        """Ended, with its connections, when this returns: a killed `docker exec` would leave them."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(timeout=10)
+        finally:
+            self._process.kill()
 
     def __enter__(self) -> Self:
         return self
