@@ -18,7 +18,7 @@ NODE_UNITS = ["keyfold-agent", "keyfold-backup", "keyfold-provision", "keyfold-c
 
 @pytest.mark.parametrize(
     ("host", "unit"),
-    [*(("hsm1", unit) for unit in NODE_UNITS), ("hsm3", "keyfold-backup")],
+    [*(("hsm1", unit) for unit in NODE_UNITS), ("hsm3", "keyfold-backup"), ("app1", "keyfold-client@acme")],
 )
 def test_every_unit_is_sandboxed(cluster: Cluster, host: str, unit: str) -> None:
     shown = machines()[host].attempt(
