@@ -25,7 +25,10 @@ run_shellcheck() {
   ours | xargs awk 'FNR == 1 && /^#!.*[\/ ](ba)?sh( |$)|^# shellcheck shell=/ { print FILENAME }' | xargs shellcheck
 }
 
-run_unit() { timeout --foreground 300 pytest -m 'not container'; }
+run_unit() {
+  apt_install age
+  timeout --foreground 300 pytest -m 'not container'
+}
 
 # The newest package, on a machine that has what a node has and nothing else.
 run_package() {

@@ -77,11 +77,17 @@ class Application:
         self._session.generateKey(template, PyKCS11.MechanismAESGENERATEKEY)
 
     def labels(self) -> list[list[str]]:
-        """[class, label] of every key on the token."""
-        found = self._session.findObjects([(PyKCS11.CKA_TOKEN, True)])
-        wanted = [PyKCS11.CKA_CLASS, PyKCS11.CKA_LABEL]
-        rows = [self._session.getAttributeValue(item, wanted) for item in found]
-        return sorted([CLASS_NAMES.get(number, str(number)), label] for number, label in rows)
+        """[class, label] of every key on the token; one that goes between finding and reading is gone."""
+        rows = []
+        for item in self._session.findObjects([(PyKCS11.CKA_TOKEN, True)]):
+            try:
+                number, label = self._session.getAttributeValue(item, [PyKCS11.CKA_CLASS, PyKCS11.CKA_LABEL])
+            except PyKCS11.PyKCS11Error as error:
+                if error.value != PyKCS11.CKR_OBJECT_HANDLE_INVALID:
+                    raise
+                continue
+            rows.append([CLASS_NAMES.get(number, str(number)), label])
+        return sorted(rows)
 
     def sign(self, label: str, digest: str) -> str:
         """ECDSA, or RSA PKCS#1 v1.5 without DigestInfo, over a digest; both in hex."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from keyfold.agent.service import Service
+from keyfold.audit.note import note
 from keyfold.backup.recipient import encode_recipient
 from keyfold.clock import stamp
 from keyfold.config import credential
@@ -69,6 +70,7 @@ class Genesis:
             "backup_key_fingerprint": fingerprint(made.backup_public_key),
             "signing_public_key": made.signing_public_key.hex(),
             "signing_key_fingerprint": fingerprint(made.signing_public_key),
+            "audit_public_keys": {str(_EPOCH): made.audit_public_key.hex()},
             "epoch": _EPOCH,
             "created": now,
         }
@@ -90,6 +92,19 @@ class Genesis:
         for file, data in files.items():
             key = keys.live(SYSTEM, file)
             puts.append(Put(key, ClearSealer().seal(key, StoredObject(metas[file], data))))
+        puts.append(
+            note(
+                self._service.clock,
+                self._service.config.node,
+                what="genesis",
+                who="administrator",
+                cluster=cluster_uuid,
+                name=name,
+                backup_key=cluster["backup_key_fingerprint"],
+                signing_key=cluster["signing_key_fingerprint"],
+                audit_key=fingerprint(made.audit_public_key),
+            )
+        )
         result = self._store.txn([Unchanged(keys.CLUSTER, 0)], puts)
         if not result.succeeded:
             winner = result.current[keys.CLUSTER]

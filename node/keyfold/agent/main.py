@@ -9,14 +9,17 @@ import threading
 
 from keyfold import config as configuration
 from keyfold.agent import sdnotify
-from keyfold.agent.admin import AdminOperations
+from keyfold.agent.admin import AdminOperations, administrator_only
 from keyfold.agent.commits import Commits
 from keyfold.agent.genesis import Genesis
+from keyfold.agent.logins import Logins
 from keyfold.agent.machine import Machine
 from keyfold.agent.partitions import Partitions
 from keyfold.agent.restoring import Restoring
 from keyfold.agent.server import AgentServer, Operation
 from keyfold.agent.service import Service
+from keyfold.agent.shadows import Shadows
+from keyfold.approval.gate import Gate
 from keyfold.clock import SystemClock
 from keyfold.errors import KeyfoldError
 from keyfold.replication.base import open_base
@@ -28,8 +31,18 @@ _POLL_SECONDS = 0.1
 def operations(service: Service) -> dict[str, Operation]:
     """Everything the socket offers, by name."""
     partitions = Partitions(service)
+    logins = Logins(service.logins)
+    shadows = Shadows(service, partitions, Gate(service.store, service.clock))
     admin = AdminOperations(service, Genesis(service), partitions, Restoring(service, partitions))
-    return {**admin.table(), "commit": Commits(service.registry).commit}
+    return {
+        **admin.table(),
+        **logins.table(),
+        "partition_unlock": administrator_only(logins.unlock),
+        "object_reactivate": administrator_only(shadows.reactivate),
+        "object_purge": administrator_only(shadows.purge),
+        "object_expire": administrator_only(service.expirer.operation),
+        "commit": Commits(service.registry).commit,
+    }
 
 
 def main() -> int:
@@ -43,7 +56,7 @@ def main() -> int:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         base = open_base(state / "base.sqlite")
         service = Service(config, open_store(config.etcd), Machine(config), base, SystemClock())
-        server = AgentServer(config.agent_socket, operations(service), service.most_connections)
+        server = AgentServer(config.agent_socket, operations(service))
     except KeyfoldError as error:
         print(error, file=sys.stderr)
         return error.exit_code

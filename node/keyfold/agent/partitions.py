@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
 from keyfold.agent.service import Service
 from keyfold.agent.tokens import Token, make_tokens
+from keyfold.audit.note import note
 from keyfold.clock import stamp
 from keyfold.errors import KeyfoldError
+from keyfold.lockout import state as lockout
+from keyfold.partition.opt_out import opting
 from keyfold.partition.plan import Change, plan
 from keyfold.partition.policy import SYSTEM
 from keyfold.replication import keys
 from keyfold.replication.changes import metadata
 from keyfold.replication.sealed import StoredObject
+from keyfold.replication.usage import Usage, count, decode
 from keyfold.store.interface import KeyValue, Put, Unchanged
 from keyfold.token.object_file import describe
 
-# A row, a token and an audit entry each, and the head, stay below etcd's limit of 128 operations.
-PARTITIONS_PER_TRANSACTION = 32
+# Row, token, usage and two audit notes each, and the head, stay below etcd's limit of 128 operations.
+PARTITIONS_PER_TRANSACTION = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +44,23 @@ class Partitions:
         self._registry = service.registry
 
     def rows(self, revision: int = 0) -> list[dict[str, Any]]:
-        """Subscribers' partitions with their figures; bytes are those of the object files."""
+        """Subscribers' partitions with their figures and locked logins; bytes are those of the object files."""
         scan = self._store.scan(keys.PARTITIONS, revision=revision)
         declared = [json.loads(item.value) for item in scan]
-        live = self._figures(keys.OBJECTS, scan.revision)
-        shadow = self._figures(keys.INVALIDATED, scan.revision)
+        figures = {item.key.removeprefix(keys.USAGE): decode(item) for item in self._scan(keys.USAGE, scan.revision)}
+        locked = lockout.locked(self._scan(keys.LOGINS, scan.revision), self._service.clock.utc())
         return [
             {
                 **row,
-                "objects": live[0][row["name"]],
-                "live_bytes": live[1][row["name"]],
-                "invalidated": shadow[0][row["name"]],
-                "invalidated_bytes": shadow[1][row["name"]],
+                **asdict(figures.get(row["name"], Usage())),
+                "locked": locked.get(row["name"], {}),
             }
             for row in declared
             if row["name"] != SYSTEM
         ]
+
+    def _scan(self, prefix: str, revision: int) -> Iterable[KeyValue]:
+        return self._store.scan(prefix, revision=revision)
 
     def row(self, name: str) -> dict[str, Any]:
         """The declaration in etcd, or KeyfoldError `not_found`."""
@@ -75,7 +79,9 @@ class Partitions:
             next_step="keyfold partition list; declare it in the inventory and run playbooks/partition.yml",
         )
 
-    def apply(self, declared: Sequence[Mapping[str, Any]], *, check: bool) -> dict[str, Any]:
+    def apply(
+        self, declared: Sequence[Mapping[str, Any]], *, check: bool, who: str = "administrator"
+    ) -> dict[str, Any]:
         """Plan, then execute; `check` stops in between. A transaction holds some dozens of partitions, each whole."""
         self._registry.sealer(SYSTEM)
         items = {item.key.removeprefix(keys.PARTITIONS): item for item in self._store.scan(keys.PARTITIONS)}
@@ -85,9 +91,9 @@ class Partitions:
         if not check:
             made = make_tokens([change for change in changes if change.action == "create"], self._service.config.state)
             declarations = [
-                self._created(change, made[change.name])
+                self._created(change, made[change.name], who)
                 if change.action == "create"
-                else self._updated(change, current[change.name], items[change.name].mod_revision)
+                else self._updated(change, current[change.name], items[change.name].mod_revision, who)
                 for change in changes
                 if change.action != "none"
             ]
@@ -95,7 +101,25 @@ class Partitions:
                 revision = self._commit(declarations[start : start + PARTITIONS_PER_TRANSACTION])
         return {"changes": [change.as_reply() for change in changes], "revision": revision}
 
-    def _created(self, change: Change, token: Token) -> Declaration:
+    def _declared(self, change: Change, row: dict[str, Any], who: str) -> list[Put]:
+        """The row, with who opted out of key invalidation and when, and the audit notes about both."""
+        clock, node = self._service.clock, self._service.config.node
+        row, opted = opting(change.before, row, who, stamp(clock.utc()))
+        puts = [
+            Put(keys.partition(change.name), json.dumps(row, separators=(",", ":")).encode()),
+            note(
+                clock,
+                node,
+                what=f"partition {change.action}",
+                who="administrator",
+                partition=change.name,
+                before=change.before or None,
+                after=change.after,
+            ),
+        ]
+        return [*puts, note(clock, node, what=opted, who=who, partition=change.name)] if opted else puts
+
+    def _created(self, change: Change, token: Token, who: str) -> Declaration:
         """The token was made in a scratch directory; it becomes real when etcd has it, here as on every other node."""
         now = stamp(self._service.clock.utc())
         row = {
@@ -105,17 +129,17 @@ class Partitions:
             **change.after,
             "created": now,
         }
+        puts = self._declared(change, row, who)
         metas = metadata({file: describe(data) for file, data in token.files.items()}, (), {}, now)
         sealer = self._registry.sealer(change.name)
-        puts = [Put(keys.partition(change.name), _packed(row))]
         for file, data in token.files.items():
             key = keys.live(change.name, file)
             puts.append(Put(key, sealer.seal(key, StoredObject(metas[file], data))))
+        puts.append(Put(keys.usage(change.name), count(map(len, token.files.values()), ()).encode()))
         return Declaration(change.name, 0, tuple(puts))
 
-    def _updated(self, change: Change, current: Mapping[str, Any], expected: int) -> Declaration:
-        row = {**current, **change.after}
-        return Declaration(change.name, expected, (Put(keys.partition(change.name), _packed(row)),))
+    def _updated(self, change: Change, current: Mapping[str, Any], expected: int, who: str) -> Declaration:
+        return Declaration(change.name, expected, tuple(self._declared(change, {**current, **change.after}, who)))
 
     def _commit(self, declarations: Sequence[Declaration]) -> int:
         compares = [Unchanged(keys.partition(one.name), one.expected) for one in declarations]
@@ -133,21 +157,6 @@ class Partitions:
             "applied; those before were",
             next_step="run the playbook again",
         )
-
-    def _figures(self, prefix: str, revision: int) -> tuple[Counter[str], Counter[str]]:
-        """Objects and bytes by partition."""
-        count: Counter[str] = Counter()
-        size: Counter[str] = Counter()
-        for item in self._store.scan(prefix, revision=revision):
-            name = item.key.removeprefix(prefix).partition("/")[0]
-            if name != SYSTEM:
-                count[name] += 1
-                size[name] += len(self._registry.sealer(name).open(item.key, item.value).data)
-        return count, size
-
-
-def _packed(row: Mapping[str, Any]) -> bytes:
-    return json.dumps(row, separators=(",", ":")).encode()
 
 
 def _revision(item: KeyValue | None) -> int:

@@ -35,7 +35,7 @@ def check_message(message: bytes) -> None:
 
 
 class SystemKeys(ABC):
-    """Backup key pair (P-256), data key and manifest-signing key (Ed25519) of one cluster.
+    """Backup key pair (P-256), data key, manifest-signing and audit key (Ed25519) of one cluster.
 
     A context manager; `close` gives the token back. Raises KeyfoldError(not_found) where the token or a key is missing,
     KeyfoldError(denied) where the PIN is wrong.
@@ -59,6 +59,14 @@ class SystemKeys(ABC):
 
     @abstractmethod
     def signing_public_key(self) -> bytes:
+        """32 bytes (RFC 8032)."""
+
+    @abstractmethod
+    def sign_audit(self, message: bytes) -> bytes:
+        """As `sign`, with the audit key."""
+
+    @abstractmethod
+    def audit_public_key(self) -> bytes:
         """32 bytes (RFC 8032)."""
 
     @abstractmethod

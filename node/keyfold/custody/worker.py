@@ -78,6 +78,7 @@ def _import(conf: Path, request: Request) -> dict[str, str]:
         return {
             "backup_public_key": keys.backup_public_key().hex(),
             "signing_public_key": keys.signing_public_key().hex(),
+            "audit_public_key": keys.audit_public_key().hex(),
         }
 
 

@@ -50,6 +50,9 @@ class MemoryHost(Host):
             self.provision_defects -= 1
             raise OSError("no space left on device")
 
+    def provisioned(self) -> Sequence[Mapping[str, Any]]:
+        return ()
+
     def open_partition(self, name: str, token_uuid: str) -> tuple[TokenDirectory, PartitionLocks]:
         return self.directories.setdefault(name, MemoryDirectory()), MemoryPartitionLocks()
 
@@ -62,6 +65,9 @@ class MemoryHost(Host):
 
     def data_key(self, epoch: int) -> bytes:
         return bytes(range(32))
+
+    def sign_audit(self, messages: Sequence[bytes], epoch: int) -> list[bytes]:
+        return [bytes(64) for _ in messages]
 
     def conflicts(self) -> int:
         return 0
@@ -94,7 +100,7 @@ def following(store: MemoryStore, registry: Registry) -> Iterator[Callable[[], F
     started: list[tuple[Follower, threading.Thread]] = []
 
     def start() -> Follower:
-        follower = Follower(store, registry, on_progress=lambda: None)
+        follower = Follower(store, registry, MagicMock(), on_progress=lambda: None)
         thread = threading.Thread(target=follower.run, daemon=True)
         thread.start()
         started.append((follower, thread))
