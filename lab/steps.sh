@@ -53,7 +53,7 @@ in_build_image() {
     # Debian has no WsgiDAV; it is plain Python, as is what it needs.
     find .venv/lib/python3*/site-packages/{wsgidav,cheroot,jaraco,more_itertools,json5,jinja2,markupsafe,yaml} -type f -not -name '*.so' -not -name '*.pyc'
   } | tar --create --dereference --files-from=- |
-    timeout 900 docker run --rm --interactive --init --cap-add NET_ADMIN --tmpfs /tmp:exec --label keyfold.checkout="$lab_root" \
+    timeout "${in_build_seconds:-900}" docker run --rm --interactive --init --cap-add NET_ADMIN --tmpfs /tmp:exec --label keyfold.checkout="$lab_root" \
       "$build_image" sh -ec "mkdir /src; cd /src; tar --extract --no-same-owner; $1"
 }
 

@@ -11,7 +11,19 @@ from collections.abc import Sequence
 from keyfold import __version__, config
 from keyfold.agent.client import AgentClient
 from keyfold.clock import SystemClock
-from keyfold.commands import approval, audit, backup, cluster, node, object_, officers, partition, restore, status
+from keyfold.commands import (
+    approval,
+    audit,
+    backup,
+    cluster,
+    node,
+    object_,
+    officers,
+    partition,
+    restore,
+    status,
+    store,
+)
 from keyfold.context import Context
 from keyfold.errors import KeyfoldError
 
@@ -21,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="keyfold", description="Operate a node of a Keyfold cluster.")
     top.add_argument("--version", action="version", version=f"keyfold {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for module in (status, cluster, officers, approval, partition, object_, backup, restore, audit, node):
+    for module in (status, cluster, officers, approval, partition, object_, backup, restore, store, audit, node):
         module.register(commands)
     return top
 
@@ -48,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             as_json=args.json,
         )
     print(json.dumps({"ok": True, **reply}) if args.json else args.render(reply))
-    return 0
+    # A reply may be a refusal that has more to show than its words.
+    return int(reply.get("exit_code", 0))
 
 
 def _failed(error: KeyfoldError, *, as_json: bool) -> int:

@@ -15,6 +15,7 @@ from scenario.machines import client
 
 SBX_CONNECTIONS = 16
 ECO_CONNECTIONS = 64
+AGENT_CONNECTIONS = 128
 SECONDS = 6
 # Five processes hand a signature on (application, stunnel, HAProxy, p11-kit remote, and back). On each of two cores
 # half of the noisy partition's connections want to run; before each hand-over the quiet one waits at most one time
@@ -74,7 +75,7 @@ def test_a_partitions_processes_cannot_use_up_the_agents_socket(
         try:
             assert flooding.stdout is not None
             held, refused = map(int, flooding.stdout.readline().split())
-            assert held == SBX_CONNECTIONS + 16
+            assert held == AGENT_CONNECTIONS
             assert held + refused == 200
             session(node).call("generate_secret", label=f"{tag}-flooded")
         finally:

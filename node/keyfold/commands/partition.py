@@ -23,6 +23,7 @@ def register(subparsers: Subparsers) -> None:
     )
     unlock.add_argument("partition")
     unlock.add_argument("--user", choices=USERS, help="only this one's (default: both)")
+    unlock.add_argument("--dry-run", action="store_true", help="only say for whom there are failures to forget")
 
 
 def _list(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
@@ -55,11 +56,13 @@ def _render_apply(reply: Mapping[str, Any]) -> str:
 
 def _unlock(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
     user = {} if args.user is None else {"user": args.user}
-    reply = context.agent.call("partition_unlock", partition=args.partition, **user)
-    return {"changed": bool(reply["unlocked"]), "partition": args.partition, "unlocked": reply["unlocked"]}
+    reply = context.agent.call("partition_unlock", partition=args.partition, check=args.dry_run, **user)
+    changed = bool(reply["unlocked"]) and not args.dry_run
+    return {"changed": changed, "partition": args.partition, "unlocked": reply["unlocked"]}
 
 
 def _render_unlock(reply: Mapping[str, Any]) -> str:
     if not reply["unlocked"]:
         return f"{reply['partition']}: no login had failed; nothing to unlock"
-    return f"{reply['partition']}: unlocked for {' and '.join(reply['unlocked'])}"
+    what = "unlocked" if reply["changed"] else "there are failed logins to forget"
+    return f"{reply['partition']}: {what} for {' and '.join(reply['unlocked'])}"

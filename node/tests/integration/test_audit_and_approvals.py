@@ -94,7 +94,7 @@ def test_the_chain_goes_on_when_its_writer_dies(cluster: LiveCluster, keyfold: A
         wait_for(lambda: client.call("status")["audit"]["pending"] == 0, 30, what="another writer")
     finally:
         writer.start()
-    wait_for(lambda: not writer.service.problem, what="the node")
+    writer.await_level()
     assert keyfold("audit", "verify")[0] == 0
 
 

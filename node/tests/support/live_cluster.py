@@ -125,6 +125,13 @@ class LiveNode:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         self.service.start()
 
+    def await_level(self, seconds: float = 60.0) -> None:
+        """Until nothing keeps the node from being level with etcd; otherwise its own words say what does."""
+        try:
+            wait_for(lambda: not self.service.problem, seconds)
+        except AssertionError:
+            raise AssertionError(f"{self.config.node}, after {seconds:g} s: {self.service.problem}") from None
+
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
@@ -158,7 +165,7 @@ class LiveCluster:
         self.nodes = [LiveNode(name, self.etcd.url, self.uuid, directory) for name in names]
         self.nodes[0].client.call("cluster_init", name="test", uuid=self.uuid, root=ROOT.hex())
         for node in self.nodes:
-            wait_for(lambda node=node: not node.service.problem, what=f"{node.config.node} level")
+            node.await_level()
 
     def add_partition(self, name: str, **policy: bool | int) -> None:
         declared = {
