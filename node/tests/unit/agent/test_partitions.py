@@ -43,6 +43,7 @@ def under_test(store: MemoryStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     service = MagicMock(store=store)
     service.clock.utc.return_value = datetime(2026, 11, 24, tzinfo=UTC)
     service.config.packages = PACKAGES
+    service.config.node = "hsm1"
     service.registry.sealer.return_value = SEALER
     return Partitions(service)
 

@@ -167,7 +167,7 @@ def test_partitions_declared_in_a_series_of_transactions_are_provisioned_togethe
 ) -> None:
     registry.open_cluster()
     with store.watch(keys.PREFIX, registry.reconcile_all() + 1) as watch:
-        follower = Follower(store, registry, on_progress=lambda: None)
+        follower = Follower(store, registry, MagicMock(), on_progress=lambda: None)
         for number in range(20):
             declare(store, *(f"p{number:02}-{of}" for of in range(5)))
         host.provisioned.clear()
@@ -200,7 +200,7 @@ def test_without_etcd_the_first_attempt_ends_all_the_same(store: MemoryStore, re
     """The agent of an isolated node has to say that it is ready."""
     broken = MagicMock(spec=Registry)
     broken.open_cluster.side_effect = KeyfoldError("no_quorum", "no etcd", not_done="-", next_step="-")
-    follower = Follower(store, broken, on_progress=lambda: None)
+    follower = Follower(store, broken, MagicMock(), on_progress=lambda: None)
     thread = threading.Thread(target=follower.run, daemon=True)
     thread.start()
     assert follower.tried.wait(5)
