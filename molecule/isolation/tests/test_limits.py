@@ -12,6 +12,7 @@ from scenario.cluster import Cluster, keyfold
 from scenario.connections import Held
 from scenario.identities import issued
 from scenario.machines import client
+from scenario.waiting import wait_for
 
 SBX_CONNECTIONS = 16
 ECO_CONNECTIONS = 64
@@ -113,6 +114,8 @@ def test_a_partition_at_full_load_does_not_starve_another(cluster: Cluster) -> N
         with cluster.subscriber(partition) as application:
             if f"{partition}-load" not in application.labels():
                 application.call("generate_pair", label=f"{partition}-load")
+    # The applications above end a moment after they were killed, and count until then.
+    wait_for(lambda: not cluster.node("hsm1").attempt("pgrep", "-u", "kf-noisy", "p11-kit").stdout, "nobody connected")
     alone = result(load(cluster, "acme", 1, 2, 0))
     # The noisy subscriber's own programs stand for other machines: they give way, its processes on the node do not.
     noisy = load(cluster, "noisy", SBX_CONNECTIONS, SECONDS + 2, 19)

@@ -54,6 +54,7 @@ def attempts(cluster: Cluster) -> dict[str, str]:
     with Held(cluster.app, "hsm1", issued("partition-noisy")):
         node.run("systemctl", "start", "keyfold-probe.service")
     said: dict[str, str] = json.loads(node.run("cat", "/run/keyfold-probe.json"))
+    node.shell("rm /run/systemd/system/keyfold-probe.service /usr/local/lib/keyfold-probe.py; systemctl daemon-reload")
     return said
 
 
