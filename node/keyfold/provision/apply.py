@@ -41,7 +41,7 @@ def provision(state: Path, packages: Mapping[str, Package]) -> list[str]:
     for name in (SYSTEM, *partitions):
         try:
             _home(state, name, partitions[name].mechanisms if name != SYSTEM else ())
-        except (OSError, KeyfoldError) as error:
+        except (OSError, KeyError, KeyfoldError) as error:
             # The directory is its user's to spoil; the other partitions are not to wait for it.
             print(f"partition {name}: not provisioned: {error}", file=sys.stderr)
     if any(plan.UNIT_DIRECTORY in path.parents for path in changed):

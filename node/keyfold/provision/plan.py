@@ -11,7 +11,11 @@ from keyfold.partition.policy import SYSTEM, check_name
 from keyfold.provision import templates
 
 UNIT_DIRECTORY = Path("/etc/systemd/system")
-SYSUSERS = Path("/etc/sysusers.d/keyfold-partitions.conf")
+# Not in /etc/sysusers.d: there its range would be every package's at the next boot.
+SYSUSERS = Path("/etc/keyfold/partitions.sysusers")
+# System users have fewer than 900 numbers between them on Debian, which about 950 partitions use up. These are the last
+# of those for ordinary users, which adduser takes from the other end, and below 65536, where the agent may act on them.
+UIDS = "50000-59999"
 HAPROXY = Path("/etc/haproxy/keyfold-partitions.cfg")
 MODULE = "keyfold-pkcs11.so"
 PREFIX = "keyfold-partition-"
@@ -45,7 +49,7 @@ def packages(rows: Iterable[Mapping[str, Any]], known: Mapping[str, Package]) ->
 
 def files(partitions: Mapping[str, Package], state: Path, *, haproxy: bool, socket_group: str) -> dict[Path, str]:
     """Path → content of everything this node's partitions need."""
-    wanted = {SYSUSERS: "".join(_sysuser(name, state) for name in partitions)}
+    wanted = {SYSUSERS: f"r - {UIDS}\n" + "".join(_sysuser(name, state) for name in partitions)}
     if haproxy:
         wanted[HAPROXY] = "".join(_backend(name, package) for name, package in partitions.items())
     for name, package in partitions.items():

@@ -79,3 +79,11 @@ def test_what_is_enabled_is_what_the_units_say() -> None:
     assert link == plan.UNIT_DIRECTORY / "sockets.target.wants" / "keyfold-partition-acme.socket"
     assert target == plan.UNIT_DIRECTORY / "keyfold-partition-acme.socket"
     assert "WantedBy=sockets.target\n" in files("acme")[target]
+
+
+def test_there_are_enough_numbers_for_a_thousand_partitions_users() -> None:
+    """Debian's system users share about 900. Beyond 65535 the agent's user namespace knows nobody."""
+    first, last = map(int, plan.UIDS.split("-"))
+    assert last - first >= 1000
+    assert last < 65_536
+    assert files("acme")[plan.SYSUSERS].startswith(f"r - {plan.UIDS}\nu kf-acme ")
