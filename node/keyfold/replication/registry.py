@@ -146,7 +146,9 @@ class Registry:
 
     def _open(self, name: str, row: Row, sealer: Sealer) -> Replica:
         if name == SYSTEM:
-            self._host.provision([row])
+            # With those known from before: until etcd has said which there are, their policies hold.
+            kept = {known["name"]: known for known in self._host.provisioned()}
+            self._host.provision(list({**kept, name: row}.values()))
         directory, locks = self._host.open_partition(name, row["token_uuid"])
         replica = Replica(
             name,
