@@ -38,7 +38,8 @@ run_package() {
     keyfold --help
     mkdir /tmp/tokens
     echo directories.tokendir = /tmp/tokens >/tmp/softhsm2.conf
-    SOFTHSM2_CONF=/tmp/softhsm2.conf pkcs11-tool --module /usr/lib/*/pkcs11/keyfold-pkcs11.so --show-info
+    printf "KEYFOLDP\\1\\371\\0\\0\\0\\0\\0\\0" >/tmp/policy
+    SOFTHSM2_CONF=/tmp/softhsm2.conf KEYFOLD_POLICY=/tmp/policy pkcs11-tool --module /usr/lib/*/pkcs11/keyfold-pkcs11.so --show-info
     test -z "$(systemctl list-unit-files --state=enabled "keyfold*" --no-legend)"
     dpkg --purge keyfold-node
   ' <.keyfold/dist/keyfold-node.deb

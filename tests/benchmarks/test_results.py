@@ -18,6 +18,7 @@ ISSUE_2 = {
     "usable_elsewhere_p50_ms": "≤ 50",
     "usable_elsewhere_p99_ms": "≤ 250",
     "commit_10k_over_100": "≤ 1.2",
+    "verify_over_sha256sum": "≥ 0.8",
     "join_10k_seconds": "≤ 30",
     "agent_idle_core_fraction": "≤ 0.01",
     "agent_rss_10k_mb": "≤ 120",

@@ -16,6 +16,7 @@ from keyfold.config import Config, credential
 from keyfold.custody.audit_signer import AuditSigner
 from keyfold.custody.create import read_data_key
 from keyfold.errors import KeyfoldError
+from keyfold.partition import policy_file
 from keyfold.partition.policy import SYSTEM
 from keyfold.provision.plan import user
 from keyfold.replication.host import Host
@@ -40,6 +41,15 @@ class Machine(Host):
         self._provisioned: tuple[tuple[str, str], ...] | None = None
         self._audit_signer = AuditSigner(config.partition_directory(SYSTEM))
 
+    @property
+    def _kept(self) -> Path:
+        """The rows this node knew last, also for a start without etcd."""
+        return self._config.state / "agent" / "partitions.json"
+
+    def publish_kept_policies(self) -> None:
+        """At the agent's start: after a reboot an isolated node goes on signing under the policies it knew last."""
+        policy_file.publish(self._config.run / "policy", self.provisioned())
+
     def check_cluster(self, cluster: Mapping[str, Any]) -> None:
         if cluster["uuid"] != self._config.cluster_uuid:
             raise KeyfoldError(
@@ -53,9 +63,11 @@ class Machine(Host):
         ordered = sorted(rows, key=lambda row: str(row["name"]))
         declared = json.dumps({"partitions": ordered}, indent=1)
         if declared != self._declared:
-            fresh = self._path.with_suffix(".new")
+            # First of all, and whatever becomes of the rest: a policy that became stricter waits for nothing.
+            policy_file.publish(self._config.run / "policy", rows)
+            fresh = self._kept.with_suffix(".new")
             fresh.write_text(declared, encoding="utf-8")
-            fresh.rename(self._path)
+            fresh.rename(self._kept)
             self._declared = declared
         # What users and units depend on, and nothing else: a policy that changes is no reason to look at every unit.
         needed = tuple((str(row["name"]), str(row["package"])) for row in ordered)
@@ -73,14 +85,10 @@ class Machine(Host):
 
     def provisioned(self) -> Sequence[Mapping[str, Any]]:
         try:
-            rows: list[Mapping[str, Any]] = json.loads(self._path.read_text(encoding="utf-8"))["partitions"]
+            rows: list[Mapping[str, Any]] = json.loads(self._kept.read_text(encoding="utf-8"))["partitions"]
         except FileNotFoundError:
             return ()
         return rows
-
-    @property
-    def _path(self) -> Path:
-        return self._config.state / "agent" / "partitions.json"
 
     def open_partition(self, name: str, token_uuid: str) -> tuple[TokenDirectory, PartitionLocks]:
         home = self._config.partition_directory(name)

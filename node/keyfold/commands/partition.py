@@ -16,7 +16,9 @@ from keyfold.lockout.state import USERS
 def register(subparsers: Subparsers) -> None:
     actions = group(subparsers, "partition", "partitions of subscribers")
     command(actions, "list", _list, _render_list, "every partition with its figures")
-    apply = command(actions, "apply", _apply, _render_apply, 'declare; {"partitions":[…]} on standard input')
+    apply = command(
+        actions, "apply", _apply, _render_apply, 'declare; {"partitions":[…],"approvals":[…]} on standard input'
+    )
     apply.add_argument("--check", action="store_true", help="only say what would change")
     unlock = command(
         actions, "unlock", _unlock, _render_unlock, "lift the lock of its logins and forget their failures"
@@ -39,7 +41,8 @@ def _render_list(reply: Mapping[str, Any]) -> str:
 
 
 def _apply(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
-    declared = standard_input().get("partitions")
+    given = standard_input()
+    declared = given.get("partitions")
     if not isinstance(declared, list) or not all(isinstance(row, dict) for row in declared):
         raise KeyfoldError(
             "invalid",
@@ -47,11 +50,18 @@ def _apply(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
             not_done="no partition was created or changed",
             next_step="see docs/interfaces.md §5",
         )
-    return context.agent.call("partition_apply", partitions=declared, check=args.check)
+    approvals = given.get("approvals") or []
+    return context.agent.call("partition_apply", partitions=declared, check=args.check, approvals=approvals)
 
 
 def _render_apply(reply: Mapping[str, Any]) -> str:
-    return "\n".join(f"{change['name']}: {change['action']}" for change in reply["changes"])
+    return "\n".join(f"{change['name']}: {change['action']}{_weaker(change)}" for change in reply["changes"])
+
+
+def _weaker(change: Mapping[str, Any]) -> str:
+    """A weaker policy is named: it is what the officers have approved, or are to."""
+    values = ", ".join(f"{key}={value}" for key, value in change["weaker"].items())
+    return f" (weaker: {values}; officers approve that)" if values else ""
 
 
 def _unlock(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:

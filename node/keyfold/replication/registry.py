@@ -62,7 +62,7 @@ class Registry:
             name, _, file = item.key.removeprefix(keys.PURGED).partition("/")
             purged[name].append(file)
         for replica in list(self.replicas.values()):
-            replica.purged(purged[replica.name])
+            replica.purged(purged[replica.name], these_alone=True)
             replica.level()
         self.opened.set()
         return revision

@@ -22,6 +22,7 @@ from keyfold.agent.service import Service
 from keyfold.clock import SystemClock
 from keyfold.config import Config, Package
 from keyfold.custody.conf import write_softhsm2_conf
+from keyfold.partition import policy_file
 from keyfold.replication.base import Base
 from keyfold.store import StoreConfig, open_store
 
@@ -80,6 +81,7 @@ class LocalMachine(Machine):
             home = self._root.partition_directory(str(row["name"]))
             (home / "tokens").mkdir(parents=True, exist_ok=True)
             write_softhsm2_conf(home)
+        policy_file.publish(self._root.run / "policy", rows)
 
     def owner(self, name: str) -> tuple[int, int]:
         return os.getuid(), os.getgid()
@@ -147,6 +149,7 @@ class LiveNode:
             "SOFTHSM2_CONF": str(self.home(partition) / "softhsm2.conf"),
             "KEYFOLD_AGENT_SOCKET": str(self.config.agent_socket),
             "KEYFOLD_PARTITION": partition,
+            "KEYFOLD_POLICY": str(self.config.run / "policy" / partition),
         }
 
     def has(self, partition: str, revision: int) -> bool:

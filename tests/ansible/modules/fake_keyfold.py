@@ -51,7 +51,16 @@ def _refusal(state: dict[str, Any]) -> dict[str, Any] | None:
 
 def _partition_apply(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
     rows = state["partitions"]
-    changes = plan(json.load(sys.stdin)["partitions"], rows, PACKAGES)
+    given = json.load(sys.stdin)
+    changes = plan(given["partitions"], rows, PACKAGES)
+    state["approvals"] = given.get("approvals", [])
+    if not options.check and any(change.needs_approval for change in changes) and not state["approvals"]:
+        raise KeyfoldError(
+            "unapproved",
+            "'policy' of partition acme needs the approval of 2 of ada, grace",
+            not_done="nothing was approved or changed",
+            next_step="ssh-keygen -Y sign",
+        )
     for change in changes:
         if not options.check and change.action != "none":
             rows[change.name] = dict(change.after)
