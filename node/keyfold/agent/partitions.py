@@ -133,7 +133,7 @@ class Partitions:
                 clock,
                 node,
                 what="policy" if change.policy_differs else f"partition {change.action}",
-                who="administrator",
+                who=who,
                 partition=change.name,
                 before=change.before or None,
                 after=change.after,
