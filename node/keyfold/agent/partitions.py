@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
@@ -26,21 +26,21 @@ from keyfold.replication.changes import metadata
 from keyfold.replication.sealed import StoredObject
 from keyfold.replication.usage import Usage, count
 from keyfold.replication.usage import decode as decode_usage
-from keyfold.store.interface import KeyValue, Put, Unchanged
+from keyfold.store.interface import MAX_TXN_OPS, KeyValue, Op, Put, Unchanged
 from keyfold.token.object_file import describe
-
-# Row, token, usage and two audit notes each, and the head, stay below etcd's limit of 128 operations.
-PARTITIONS_PER_TRANSACTION = 25
 
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """What a partition's declaration writes, and the revision of its row that this replaces (0: there is none)."""
+    """What a partition's declaration writes, and the revision of its row that this replaces (0: there is none).
+
+    `approval`: what has to hold besides, where officers approved it.
+    """
 
     name: str
     expected: int
-    puts: tuple[Put, ...]
-    granted: Granted | None = None
+    ops: tuple[Op, ...]
+    approval: tuple[Unchanged, ...] = ()
 
 
 class Partitions:
@@ -114,21 +114,19 @@ class Partitions:
         declarations = [
             self._created(change, made[change.name], who)
             if change.action == "create"
-            else self._updated(
-                change, current[change.name], items[change.name].mod_revision, who, granted.get(change.name)
-            )
+            else self._updated(change, current[change.name], items[change.name].mod_revision, who, granted)
             for change in changes
             if change.action != "none"
         ]
-        for start in range(0, len(declarations), PARTITIONS_PER_TRANSACTION):
-            revision = self._commit(declarations[start : start + PARTITIONS_PER_TRANSACTION])
+        for part in transactions(declarations):
+            revision = self._commit(part)
         return {"changes": [change.as_reply() for change in changes], "revision": revision}
 
     def _declared(self, change: Change, row: dict[str, Any], who: str, granted: Granted | None = None) -> list[Put]:
         """The row, with who opted out of key invalidation and when, and the audit notes about both."""
         clock, node = self._service.clock, self._service.config.node
-        way = change.direction
         row, opted = opting(change.before, row, who, stamp(clock.utc()))
+        way = change.direction
         puts = [
             Put(keys.partition(change.name), json.dumps(row, separators=(",", ":")).encode()),
             note(
@@ -181,21 +179,23 @@ class Partitions:
         return Declaration(change.name, 0, tuple(puts))
 
     def _updated(
-        self, change: Change, current: Mapping[str, Any], expected: int, who: str, granted: Granted | None
+        self,
+        change: Change,
+        current: Mapping[str, Any],
+        expected: int,
+        who: str,
+        granted: Mapping[str, Granted],
     ) -> Declaration:
-        puts = self._declared(change, {**current, **change.after}, who, granted)
-        return Declaration(change.name, expected, tuple(puts), granted)
+        approval = granted.get(change.name)
+        ops = self._declared(change, {**current, **change.after}, who, approval)
+        if approval is None:
+            return Declaration(change.name, expected, tuple(ops))
+        return Declaration(change.name, expected, (*ops, *approval.finished), tuple(approval.compares))
 
     def _commit(self, declarations: Sequence[Declaration]) -> int:
-        grants = [one.granted for one in declarations if one.granted]
-        compares = [
-            *(Unchanged(keys.partition(one.name), one.expected) for one in declarations),
-            # Several approvals compare one and the same set of officers.
-            *dict.fromkeys(compare for granted in grants for compare in granted.compares),
-        ]
-        puts = [put for one in declarations for put in one.puts]
-        used = [op for granted in grants for op in granted.finished]
-        result = self._store.txn(compares, [Put(keys.HEAD, b""), *puts, *used])
+        compares = [Unchanged(keys.partition(one.name), one.expected) for one in declarations]
+        compares += [compare for one in declarations for compare in one.approval]
+        result = self._store.txn(compares, [Put(keys.HEAD, b""), *(op for one in declarations for op in one.ops)])
         if result.succeeded:
             return result.revision
         moved = [
@@ -205,11 +205,24 @@ class Partitions:
             "conflict",
             f"changed by somebody else at the same moment: {', '.join(moved)}"
             if moved
-            else "an approval was used, or the officers are others now",
+            else f"the approval for {declarations[0].name} was used, or the officers are others now",
             not_done=f"the {len(declarations)} declarations from {declarations[0].name} on, and those after, were not "
             "applied; those before were",
             next_step="run the playbook again",
         )
+
+
+def transactions(declarations: Sequence[Declaration]) -> Iterator[list[Declaration]]:
+    """As many partitions at a time as etcd takes; one with an approval alone, for it fails for reasons of its own."""
+    part: list[Declaration] = []
+    for one in declarations:
+        room = MAX_TXN_OPS - 1 - sum(len(other.ops) for other in part)
+        if part and (one.approval or part[-1].approval or len(one.ops) > room):
+            yield part
+            part = []
+        part.append(one)
+    if part:
+        yield part
 
 
 def _revision(item: KeyValue | None) -> int:
