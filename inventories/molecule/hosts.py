@@ -18,6 +18,7 @@ def _packages() -> dict[str, str]:
     dist = ROOT / ".keyfold/dist"
     return {
         "node_deb": str(dist / "keyfold-node.deb"),
+        "store_deb": str(dist / "keyfold-node.deb"),
         "client_subscriber_deb": str(dist / "keyfold-subscriber.deb"),
     }
 

@@ -7,10 +7,12 @@ it. What is sealed goes into etcd in the transaction that makes the partition, s
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import string
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +35,14 @@ Seal = Callable[[str, Sequence[str]], str]
 class Pins:
     user: str = field(repr=False)
     so: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A new partition's PINs, and the record of them sealed: it belongs into the partition's own transaction."""
+
+    pins: Pins
+    record: Put
 
 
 def draw_pins() -> Pins:
@@ -69,12 +79,17 @@ class Handover:
         self._draw = draw
         self._seal = seal
 
-    def prepare(self, name: str, subscriber_key: str) -> tuple[Pins, Put]:
-        """PINs for a new partition, and the record of them sealed, for the same transaction."""
-        pins = self._draw()
-        item = self._store.get(keys.OFFICERS)
+    def prepare(self, subscribers: Mapping[str, str]) -> dict[str, Prepared]:
+        """For new partitions, by name → subscriber's key; errors of `seal`. Many at once: age takes 10 ms each."""
+        item = self._store.get(keys.OFFICERS) if subscribers else None
         known = officers.decode(None if item is None else item.value).keys
         to = {officer: key for officer, key in sorted(known.items()) if sealable(key)}
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            made = pool.map(lambda name: self._prepared(name, subscribers[name], to), subscribers)
+            return dict(zip(subscribers, made, strict=True))
+
+    def _prepared(self, name: str, subscriber_key: str, to: Mapping[str, str]) -> Prepared:
+        pins = self._draw()
         record = {
             "user": self._seal(pins.user, [subscriber_key]),
             "user_sealed_to": subscriber_key,
@@ -82,7 +97,8 @@ class Handover:
             "so": self._seal(pins.so, list(to.values())) if to else None,
             "so_sealed_to": list(to),
         }
-        return pins, Put(keys.records(RECORD_KIND, name), json.dumps(record, separators=(",", ":")).encode())
+        value = json.dumps(record, separators=(",", ":")).encode()
+        return Prepared(pins, Put(keys.records(RECORD_KIND, name), value))
 
     def sealed(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
         """What was prepared for these partitions; KeyfoldError `not_found` names one that has nothing."""
@@ -102,6 +118,4 @@ class Handover:
 
 
 def _unsealed(code: str, what: str, next_step: str) -> KeyfoldError:
-    return KeyfoldError(
-        code, what, not_done="the partition was not made, nor those declared after it", next_step=next_step
-    )
+    return KeyfoldError(code, what, not_done="no partition was created or changed", next_step=next_step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import socket
@@ -80,6 +81,7 @@ class LocalMachine(Machine):
         self._root = config
 
     def provision(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._kept.write_text(json.dumps({"partitions": list(rows)}))
         for row in rows:
             home = self._root.partition_directory(str(row["name"]))
             (home / "tokens").mkdir(parents=True, exist_ok=True)

@@ -49,9 +49,10 @@ def with_officers(home: Path, *names: str) -> MemoryStore:
 
 def test_each_pin_opens_to_its_owners_and_to_nobody_else(people: Path) -> None:
     made = Handover(with_officers(people, "ada", "grace", "rear"), draw=lambda: PINS)
-    pins, put = made.prepare("acme", public(people, "subscriber"))
+    prepared = made.prepare({"acme": public(people, "subscriber")})["acme"]
+    put = prepared.record
     record = json.loads(put.value)
-    assert pins == PINS
+    assert prepared.pins == PINS
     assert put.key == keys.records("handover", "acme")
     assert opened(people, "subscriber", record["user"]) == PINS.user
     assert [opened(people, name, record["so"]) for name in ("ada", "grace")] == [PINS.so] * 2
@@ -64,8 +65,8 @@ def test_each_pin_opens_to_its_owners_and_to_nobody_else(people: Path) -> None:
 
 @pytest.mark.parametrize("officers", [(), ("rear",)])
 def test_without_an_officer_to_seal_it_to_nobody_has_the_so_pin(people: Path, officers: tuple[str, ...]) -> None:
-    _, put = Handover(with_officers(people, *officers), draw=lambda: PINS).prepare("acme", AGE_KEY)
-    record = json.loads(put.value)
+    made = Handover(with_officers(people, *officers), draw=lambda: PINS).prepare({"acme": AGE_KEY})
+    record = json.loads(made["acme"].record.value)
     assert (record["so"], record["so_sealed_to"]) == (None, [])
 
 
@@ -88,7 +89,7 @@ def test_the_secret_is_in_no_argument(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_recipient_that_age_refuses_is_named_without_the_pin() -> None:
     wrong = AGE_KEY[:-1] + "q"
     with pytest.raises(KeyfoldError) as refused:
-        Handover(MemoryStore(), draw=lambda: PINS).prepare("acme", wrong)
+        Handover(MemoryStore(), draw=lambda: PINS).prepare({"acme": AGE_KEY, "globex": wrong})
     assert refused.value.code == "invalid"
     assert "subscriber_key" in refused.value.next_step
     assert "471" not in str(refused.value)
