@@ -23,7 +23,9 @@ def test_an_agent_that_starts_without_etcd_knows_the_policies_of_an_earlier_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("subprocess.run", MagicMock(return_value=SimpleNamespace(returncode=0)))
-    machine(tmp_path).provision([{"name": "acme", "policy": full_policy("acme", {"max_failures": 7}, 1000)}])
+    machine(tmp_path).provision(
+        [{"name": "acme", "package": "ECO", "policy": full_policy("acme", {"max_failures": 7}, 1000)}]
+    )
     registry = Registry(MagicMock(), machine(tmp_path))
     assert registry.policy("acme")["max_failures"] == 7
     with pytest.raises(KeyfoldError, match="globex"):
