@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lab.handover import user_pin
 from lab.tour.narration import Narrator, StepFailed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,8 +84,7 @@ class Subscriber:
 
     def __init__(self, narrator: Narrator) -> None:
         self._narrator = narrator
-        pins = json.loads((ROOT / ".keyfold" / "local" / "pins" / f"{PARTITION}.json").read_text(encoding="utf-8"))
-        self._environment = {"KEYFOLD_PIN": pins["initial_pin"]}
+        self._environment = {"KEYFOLD_PIN": user_pin(ROOT / ".keyfold" / "local", PARTITION)}
         self._work = f"/var/lib/keyfold-tour-{os.getpid()}"
         on("app1", "install", "-d", "-o", f"kf-{PARTITION}", self._work)
         program = Path(__file__).with_name("application.py").read_text(encoding="utf-8")

@@ -41,6 +41,7 @@ class AdminOperations:
             "cluster_info": self._cluster_info,
             "partition_list": self._partition_list,
             "partition_apply": self._partition_apply,
+            "partition_handover": self._partition_handover,
             "object_list": self._object_list,
             "snapshot": self._snapshot,
             "local_digests": self._local_digests,
@@ -103,6 +104,9 @@ class AdminOperations:
     def _partition_apply(self, caller: Caller, request: Request) -> Reply:
         approvals = request.get("approvals") or ()
         return self._partitions.apply(request["partitions"], check=bool(request.get("check")), approvals=approvals)
+
+    def _partition_handover(self, caller: Caller, request: Request) -> Reply:
+        return self._partitions.handover([str(name) for name in request["partitions"]])
 
     def _object_list(self, caller: Caller, request: Request) -> Reply:
         name = request["partition"]

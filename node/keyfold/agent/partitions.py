@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
+from keyfold.agent.handover import Handover
 from keyfold.agent.service import Service
 from keyfold.agent.tokens import Token, make_tokens
 from keyfold.approval.gate import Approval, Gate, Granted, decode
@@ -44,10 +45,13 @@ class Declaration:
 
 
 class Partitions:
-    def __init__(self, service: Service, verifier: SignatureVerifier | None = None) -> None:
+    def __init__(
+        self, service: Service, verifier: SignatureVerifier | None = None, handover: Handover | None = None
+    ) -> None:
         self._service = service
         self._store = service.store
         self._registry = service.registry
+        self._handover = handover or Handover(service.store)
         self._gate = Gate(service.store, service.clock, verifier)
 
     def rows(self, revision: int = 0) -> list[dict[str, Any]]:
@@ -110,9 +114,12 @@ class Partitions:
         if check:
             return {"changes": [change.as_reply() for change in changes], "revision": 0}
         revision = 0
-        made = make_tokens([change for change in changes if change.action == "create"], self._service.config.state)
+        fresh = [change.name for change in changes if change.action == "create"]
+        after = {change.name: change.after for change in changes}
+        prepared = self._handover.prepare({name: after[name]["subscriber_key"] for name in fresh})
+        made = make_tokens({name: prepared[name].pins for name in fresh}, self._service.config.state)
         declarations = [
-            self._created(change, made[change.name], who)
+            self._created(change, made[change.name], prepared[change.name].record, who)
             if change.action == "create"
             else self._updated(change, current[change.name], items[change.name].mod_revision, who, granted)
             for change in changes
@@ -121,6 +128,10 @@ class Partitions:
         for part in transactions(declarations):
             revision = self._commit(part)
         return {"changes": [change.as_reply() for change in changes], "revision": revision}
+
+    def handover(self, names: Sequence[str]) -> dict[str, Any]:
+        """The first PINs of partitions, as they were sealed when those were made."""
+        return {"handover": self._handover.sealed(names)}
 
     def _declared(self, change: Change, row: dict[str, Any], who: str, granted: Granted | None = None) -> list[Put]:
         """The row, with who opted out of key invalidation and when, and the audit notes about both."""
@@ -159,7 +170,7 @@ class Partitions:
             if change.needs_approval
         }
 
-    def _created(self, change: Change, token: Token, who: str) -> Declaration:
+    def _created(self, change: Change, token: Token, sealed: Put, who: str) -> Declaration:
         """The token was made in a scratch directory; it becomes real when etcd has it, here as on every other node."""
         now = stamp(self._service.clock.utc())
         row = {
@@ -169,7 +180,7 @@ class Partitions:
             **change.after,
             "created": now,
         }
-        puts = self._declared(change, row, who)
+        puts = [*self._declared(change, row, who), sealed]
         metas = metadata({file: describe(data) for file, data in token.files.items()}, (), {}, now)
         sealer = self._registry.sealer(change.name)
         for file, data in token.files.items():

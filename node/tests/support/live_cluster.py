@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from keyfold.agent.client import AgentClient
+from keyfold.agent.handover import Handover, Pins
 from keyfold.agent.machine import Machine
 from keyfold.agent.main import operations
 from keyfold.agent.server import AgentServer
@@ -30,6 +31,8 @@ from keyfold.store import StoreConfig, open_store
 ROOT = bytes(range(32))
 SYSTEM_PIN = "5" * 64
 PIN, SO_PIN = "user-pin-1", "so-pin-12"
+# Nobody has its identity: the tests know the PINs that `LiveNode` draws.
+SUBSCRIBER_KEY = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 PACKAGES = {"ECO": Package("ECO", 10 * 1024 * 1024, "always"), "SBX": Package("SBX", 10 * 1024 * 1024, "never")}
 
 
@@ -125,7 +128,8 @@ class LiveNode:
         store = open_store(self.config.etcd)
         machine = LocalMachine(self.config)
         self.service = Service(self.config, store, machine, base, SystemClock(), journal=self.journal)
-        self._server = AgentServer(self.config.agent_socket, operations(self.service))
+        handover = Handover(store, draw=lambda: Pins(PIN, SO_PIN))
+        self._server = AgentServer(self.config.agent_socket, operations(self.service, handover))
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         self.service.start()
 
@@ -177,8 +181,7 @@ class LiveCluster:
             "name": name,
             "package": "ECO",
             "policy": policy,
-            "initial_pin": PIN,
-            "initial_so_pin": SO_PIN,
+            "subscriber_key": SUBSCRIBER_KEY,
         }
         reply = self.nodes[0].client.call("partition_apply", partitions=[declared], check=False)
         self.wait(name, reply["revision"])

@@ -73,6 +73,21 @@ def _partition_apply(options: argparse.Namespace, state: dict[str, Any]) -> dict
     }
 
 
+def _partition_handover(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    for name in options.partitions:
+        if name not in state["partitions"]:
+            raise KeyfoldError(
+                "not_found", f"nothing for {name}", not_done="nothing was read", next_step="keyfold partition list"
+            )
+    sealed_to = state.get("sealed_to", ["ada"])
+    sealed = {
+        "user_sealed_to": "age1…",
+        "so_sealed_to": sealed_to,
+        "so": "sealed to officers\n" if sealed_to else None,
+    }
+    return {"ok": True, "handover": {name: {**sealed, "user": f"sealed for {name}\n"} for name in options.partitions}}
+
+
 def _officers_apply(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
     given = json.load(sys.stdin)
     kept = state["officers"]
@@ -219,6 +234,7 @@ _COMMANDS = {
     ("partition", "unlock"): _partition_unlock,
     ("status", None): _status,
     ("partition", "apply"): _partition_apply,
+    ("partition", "handover"): _partition_handover,
     ("officers", "apply"): _officers_apply,
     ("cluster", "init"): _cluster_init,
     ("cluster", "info"): _cluster_info,
@@ -244,6 +260,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", required=True)
         if verb == "apply" and noun in ("partition", "officers"):
             command.add_argument("--check", action="store_true")
+        if (noun, verb) == ("partition", "handover"):
+            command.add_argument("partitions", nargs="+")
         if (noun, verb) == ("backup", "run"):
             command.add_argument("--partition", action="append")
             command.add_argument("--dry-run", action="store_true")

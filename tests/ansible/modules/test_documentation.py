@@ -31,7 +31,7 @@ MODULES = [
 ]
 
 OFFICER = {"name": "ada", "key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB"}
-LOOKUPS = ["keyfold_approval", "keyfold_genesis", "keyfold_initial_pins", "keyfold_throwaway_officers"]
+LOOKUPS = ["keyfold_approval", "keyfold_genesis", "keyfold_throwaway_officers"]
 
 
 def argument_spec(name: str) -> dict[str, Any]:
@@ -88,9 +88,6 @@ def test_examples_pass_the_modules_own_check(name: str) -> None:
 
 
 def test_every_secret_option_is_hidden() -> None:
-    partition = argument_spec("keyfold_partition")["partitions"]["options"]
-    assert partition["initial_pin"]["no_log"]
-    assert partition["initial_so_pin"]["no_log"]
     assert argument_spec("keyfold_cluster")["root"]["no_log"]
 
 

@@ -6,6 +6,7 @@ import json
 
 from ansible.parsing.vault import VaultLib, VaultSecret
 
+from lab.handover import user_pin
 from scenario.machines import Machine, controller_directory
 
 # The one place on a node: what the agent's credential is loaded from.
@@ -43,13 +44,12 @@ print(json.dumps(found))
 
 
 def known_secrets() -> list[str]:
-    """PINs, SO PINs, root, system PIN, the CA's passphrase."""
+    """Users' PINs, root, system PIN, the CA's passphrase. SO PINs are known to no one here."""
     home = controller_directory()
-    pins = [json.loads(path.read_text()) for path in (home / "pins").glob("*.json")]
+    values = [user_pin(home, path.name.removesuffix(".user.age")) for path in (home / "handover").glob("*.user.age")]
     password = (home / "vault-password").read_text().strip()
     vault = VaultLib([(None, VaultSecret(password.encode()))])
     genesis = json.loads(vault.decrypt((home / "genesis.vault").read_bytes()))
-    values = [value for row in pins for key, value in row.items() if "pin" in key]
     assert values
     return [*values, genesis["root"], genesis["system_pin"], password]
 
