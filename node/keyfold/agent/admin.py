@@ -44,7 +44,7 @@ class AdminOperations:
             "record_put": self._record_put,
             "record_list": self._record_list,
         }
-        return {name: _administrator_only(operation) for name, operation in operations.items()}
+        return {name: administrator_only(operation) for name, operation in operations.items()}
 
     # --- the cluster ------------------------------------------------------------------------------------------
 
@@ -75,7 +75,9 @@ class AdminOperations:
         }
 
     def _cluster_init(self, caller: Caller, request: Request) -> Reply:
-        return self._genesis.found(request["name"], request["uuid"], bytes.fromhex(request["root"]))
+        return self._genesis.found(
+            request["name"], request["uuid"], bytes.fromhex(request["root"]), request.get("custody")
+        )
 
     def _cluster_info(self, caller: Caller, request: Request) -> Reply:
         item = self._store.get(keys.CLUSTER)
@@ -167,7 +169,7 @@ class AdminOperations:
         return {item.key.removeprefix(prefix): json.loads(item.value) for item in self._store.scan(prefix)}
 
 
-def _administrator_only(operation: Operation) -> Operation:
+def administrator_only(operation: Operation) -> Operation:
     def guarded(caller: Caller, request: Request) -> Any:
         if caller.partition is not None:
             raise KeyfoldError(

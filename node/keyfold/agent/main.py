@@ -10,10 +10,13 @@ import threading
 from keyfold import config as configuration
 from keyfold.agent import sdnotify
 from keyfold.agent.admin import AdminOperations
+from keyfold.agent.backup_keys import BackupKeys
 from keyfold.agent.commits import Commits
+from keyfold.agent.custody_operations import CustodyOperations
 from keyfold.agent.genesis import Genesis
 from keyfold.agent.machine import Machine
 from keyfold.agent.partitions import Partitions
+from keyfold.agent.rebuilding import Rebuilding
 from keyfold.agent.restoring import Restoring
 from keyfold.agent.server import AgentServer, Operation
 from keyfold.agent.service import Service
@@ -26,8 +29,9 @@ from keyfold.store import open_store
 def operations(service: Service) -> dict[str, Operation]:
     """Everything the socket offers, by name."""
     partitions = Partitions(service)
+    custody = CustodyOperations(BackupKeys(service), Rebuilding(service))
     admin = AdminOperations(service, Genesis(service), partitions, Restoring(service, partitions))
-    return {**admin.table(), "commit": Commits(service.registry).commit}
+    return {**admin.table(), **custody.table(), "commit": Commits(service.registry).commit}
 
 
 def main() -> int:

@@ -37,7 +37,7 @@ def verify_sets(
 
 
 def _size(stored: StoredSet) -> int:
-    return 0 if stored.manifest is None else sum(entry.size_bytes for entry in stored.manifest.partitions)
+    return 0 if stored.manifest is None else sum(entry.size_bytes for entry in stored.manifest.archives)
 
 
 def _checked(remote: Remote, cluster_uuid: str, stored: StoredSet, advance: Callable[[int], None]) -> StoredSet:
@@ -45,7 +45,7 @@ def _checked(remote: Remote, cluster_uuid: str, stored: StoredSet, advance: Call
         return stored
     place = sets.collection(cluster_uuid, stored.set_id)
     problems = [stored.problem]
-    problems += [_archive_problem(remote, place, entry, advance) for entry in stored.manifest.partitions]
+    problems += [_archive_problem(remote, place, entry, advance) for entry in stored.manifest.archives]
     return replace(stored, problem="; ".join(filter(None, problems)))
 
 

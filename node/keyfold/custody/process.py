@@ -18,12 +18,12 @@ _TIMEOUT_SECONDS = 60
 
 
 class Request(TypedDict, total=False):
-    """`op`, `conf`, `label` and `pin` always; `so_pin` for init, `root` (hex) and `cluster_uuid` for import.
+    """`op`, `conf`, `label` and `pin` always; `so_pin` for init, `root` (hex) and `cluster_uuid` for both imports.
 
-    `message` (hex) for sign; `epoch` for all but init.
+    `message` (hex) for sign; `epoch` for all but init. `destroy_backup` destroys that epoch's private key only.
     """
 
-    op: Literal["init", "import", "data_key", "sign"]
+    op: Literal["init", "import", "import_backup", "destroy_backup", "data_key", "sign"]
     conf: str
     label: str
     pin: str
