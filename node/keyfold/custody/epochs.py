@@ -57,6 +57,8 @@ def _copy(scratch: Path, files: Mapping[str, bytes], pin: str) -> Iterator[tuple
             directory.mkdir(mode=0o700, parents=True)
             for name, data in files.items():
                 (directory / name).write_bytes(data)
+                # SoftHSM 2.6.1 destroys an object only where its lock file is there to be removed too.
+                (directory / name).with_suffix(".lock").touch(mode=0o600)
         write_softhsm2_conf(scratch)
         yield {"conf": str(scratch / "softhsm2.conf"), "label": SYSTEM_LABEL, "pin": pin}, directory
     finally:
