@@ -10,7 +10,7 @@ from typing import Any
 _PAGE = Template(
     """\
 ========================================================================
-  KEYFOLD   share $number of $shares                     custodian: $custodian
+  KEYFOLD   share $number of $shares           custodian: $custodian
 ========================================================================
 
   Cluster:      $cluster_name ($cluster_uuid)
@@ -25,9 +25,9 @@ $words
 
 ------------------------------------------------------------------------
   WHAT THIS IS
-  Together with $others other shares these words give back the root of the
-  cluster named above, and with it every backup and every key that the
-  cluster uses for itself. Alone they give nothing away.
+  Together with $others other shares these words give back the root of
+  the cluster named above, and with it every backup and every key that
+  the cluster uses for itself. Alone they give nothing away.
 
   WHAT TO DO WITH IT
   - Print it on a printer that keeps no copies. Check every word.
@@ -37,7 +37,7 @@ $words
 
   WHEN IT IS ASKED FOR
   Only for playbooks/rotate_backup_key.yml and playbooks/rebuild.yml.
-  Compare the cluster and the root that the playbook shows with the lines
+  Compare the cluster that is to be rotated or rebuilt with the lines
   above. Hand in the decrypted file, or a file with the words, in order,
   in a directory that only the operator can read. Never by mail or chat.
   A mistyped word is noticed; the playbook says which file has it.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,14 @@ class World:
     """One store; clusters come and go before it."""
 
     directory: Path
-    remote: Remote
+    open_store: Callable[[], Remote]
     patch: pytest.MonkeyPatch
     live: list[LiveCluster] = field(default_factory=list)
+
+    @property
+    def remote(self) -> Remote:
+        """A connection of its own for each use, as each command has: the server drops those that are idle."""
+        return self.open_store()
 
     def cluster(self, name: str, **options: Any) -> LiveCluster:
         live = LiveCluster(self.directory / name, ("hsm1", "hsm2"), cluster_uuid=UUID, **options)
@@ -98,11 +104,13 @@ class World:
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     credentials, root = make_credentials(tmp_path / "pki"), tmp_path / "store"
     root.mkdir()
-    with (
-        serve(webdav_app(root), credentials) as url,
-        WebDavRemote(url, credentials.ca, credentials.cert, credentials.key) as remote,
-    ):
-        made = World(tmp_path, remote, monkeypatch)
+    with ExitStack() as stack:
+        url = stack.enter_context(serve(webdav_app(root), credentials))
+
+        def open_store() -> Remote:
+            return stack.enter_context(WebDavRemote(url, credentials.ca, credentials.cert, credentials.key))
+
+        made = World(tmp_path, open_store, monkeypatch)
         try:
             yield made
         finally:
