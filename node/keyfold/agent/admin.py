@@ -57,7 +57,8 @@ class AdminOperations:
         newest = 0 if head is None else head.mod_revision
         backups = self._records("backup_set")
         return {
-            "cluster": self._registry.cluster,
+            # As this node has joined it, in its present state: keys rotate.
+            "cluster": self._cluster_info(caller, request)["cluster"] if self._registry.cluster else None,
             "node": self._service.config.node,
             "quorum": True,
             "revision": newest,
