@@ -10,7 +10,7 @@ from benchmarks.keyfold_bench import cluster, results
 from benchmarks.keyfold_bench.document import RESULTS
 from benchmarks.keyfold_bench.figures import FIGURES
 from benchmarks.keyfold_bench.machines import BenchFailed
-from benchmarks.keyfold_bench.measure import agent, commit, demo, join, sign, site, size, usable
+from benchmarks.keyfold_bench.measure import agent, commit, demo, join, rebuild, sign, site, size, usable
 
 # In this order: small partitions first, then what wants 10,000 objects, memory at last.
 _ON_CLUSTER = {
@@ -20,6 +20,7 @@ _ON_CLUSTER = {
     "size": size.measure,
     "join": join.measure,
     "agent": agent.measure,
+    "rebuild": rebuild.measure,
 }
 _MEASUREMENTS = {"site": site.measure, **_ON_CLUSTER, "demo": demo.measure}
 

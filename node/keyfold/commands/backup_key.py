@@ -34,7 +34,7 @@ def _retire(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
     identity = cluster.identity()
     with reader(context) as remote:
         found = sets.read_all(remote, identity.signer, cluster.records(sets.RECORD_KIND))
-    epochs = retirable(identity.older, found)
+    epochs = retirable(identity.older, identity.backup_key_fingerprint, found)
     if epochs and not args.dry_run:
         context.agent.call("backup_key_retire", epochs=epochs)
     kept = [row["epoch"] for row in identity.older if not row["retired"] and row["epoch"] not in epochs]

@@ -150,11 +150,12 @@ def test_keys_rotate_side_by_side_until_no_set_needs_the_old_one(world: World) -
     for made in (old, new):
         preview = restore.preview(Request("acme", made.set_id, Selection()))
         assert preview.plan.counts["untouched"] == 1
-    assert retirable(cluster.identity().older, world.found(live)) == []
+    identity = cluster.identity()
+    assert retirable(identity.older, identity.backup_key_fingerprint, world.found(live)) == []
 
     # The older set expires: nothing needs its key any more.
     left = [one for one in world.found(live) if one.set_id == new.set_id]
-    assert retirable(cluster.identity().older, left) == [1]
+    assert retirable(identity.older, identity.backup_key_fingerprint, left) == [1]
     before = live.nodes[1].client.call("object_list", partition="system", invalidated=False)["objects"]
     assert agent.call("backup_key_retire", epochs=[1])["retired"] == [1]
     assert agent.call("backup_key_retire", epochs=[1])["retired"] == []
