@@ -11,7 +11,20 @@ from collections.abc import Sequence
 from keyfold import __version__, config
 from keyfold.agent.client import AgentClient
 from keyfold.clock import SystemClock
-from keyfold.commands import backup, backup_key, cluster, node, object_, partition, rebuild, restore, status
+from keyfold.commands import (
+    approval,
+    audit,
+    backup,
+    backup_key,
+    cluster,
+    node,
+    object_,
+    officers,
+    partition,
+    rebuild,
+    restore,
+    status,
+)
 from keyfold.context import Context
 from keyfold.errors import KeyfoldError
 
@@ -21,7 +34,21 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="keyfold", description="Operate a node of a Keyfold cluster.")
     top.add_argument("--version", action="version", version=f"keyfold {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for module in (status, cluster, partition, object_, backup, backup_key, restore, rebuild, node):
+    modules = (
+        status,
+        cluster,
+        officers,
+        approval,
+        partition,
+        object_,
+        backup,
+        backup_key,
+        restore,
+        rebuild,
+        audit,
+        node,
+    )
+    for module in modules:
         module.register(commands)
     return top
 

@@ -18,6 +18,9 @@ EXIT_CODES = {
     "certificate": 10,
     "denied": 11,
     "too_large": 12,
+    "unapproved": 13,
+    "quota": 14,
+    "locked": 15,
 }
 
 

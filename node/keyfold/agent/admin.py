@@ -8,11 +8,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keyfold.agent.genesis import Genesis
+from keyfold.agent.officers import OfficersOperations
 from keyfold.agent.partitions import Partitions
 from keyfold.agent.restoring import Restoring
 from keyfold.agent.server import Caller, Operation, Reply
 from keyfold.agent.service import Service
+from keyfold.audit.note import note
 from keyfold.errors import KeyfoldError
+from keyfold.invalidation.expiry import expires_at
 from keyfold.replication import keys
 from keyfold.replication.sealed import StoredObject
 from keyfold.store.interface import KeyValue, Put
@@ -29,6 +32,7 @@ class AdminOperations:
         self._genesis = genesis
         self._partitions = partitions
         self._restoring = restoring
+        self._officers = OfficersOperations(service)
 
     def table(self) -> dict[str, Operation]:
         operations: dict[str, Operation] = {
@@ -43,6 +47,8 @@ class AdminOperations:
             "restore": self._restore,
             "record_put": self._record_put,
             "record_list": self._record_list,
+            "audit_entries": self._audit_entries,
+            **self._officers.table(),
         }
         return {name: administrator_only(operation) for name, operation in operations.items()}
 
@@ -72,6 +78,7 @@ class AdminOperations:
                 for _, row in sorted(nodes.items())
             ],
             "partitions": self._partitions.rows() if self._registry.cluster else [],
+            "audit": self._service.audit.summary(),
             "last_backup": backups[max(backups)] if backups else None,
         }
 
@@ -101,7 +108,7 @@ class AdminOperations:
 
     def _object_list(self, caller: Caller, request: Request) -> Reply:
         name = request["partition"]
-        self._partitions.row(name)
+        days = int(self._partitions.row(name)["policy"]["invalidation_days"])
         prefix = keys.invalidated(name) if request.get("invalidated") else keys.objects(name)
         rows = []
         for item, content in self._opened(name, prefix):
@@ -109,6 +116,7 @@ class AdminOperations:
                 {
                     "file": item.key.removeprefix(prefix),
                     **content.meta,
+                    **_expiry(content, days),
                     "size": len(content.data),
                     "revision": item.mod_revision,
                     "digest": identity(content.data),
@@ -155,12 +163,23 @@ class AdminOperations:
         row = request["partition_row"] if request.get("create") else None
         return self._restoring.restore(request["partition"], objects, request["ticket"], row)
 
+    def _audit_entries(self, caller: Caller, request: Request) -> Iterator[Reply]:
+        return self._service.audit.entries(int(request.get("since", 0)))
+
     # --- records ----------------------------------------------------------------------------------------------
 
     def _record_put(self, caller: Caller, request: Request) -> Reply:
         value = json.dumps(request["value"], separators=(",", ":")).encode()
         put = Put(keys.records(request["kind"], request["id"]), value)
-        return {"revision": self._store.txn((), [put]).revision}
+        record = note(
+            self._service.clock,
+            self._service.config.node,
+            what="record",
+            who=str(caller),
+            kind=request["kind"],
+            id=request["id"],
+        )
+        return {"revision": self._store.txn((), [put, record]).revision}
 
     def _record_list(self, caller: Caller, request: Request) -> Reply:
         return {"records": self._records(request["kind"])}
@@ -170,7 +189,15 @@ class AdminOperations:
         return {item.key.removeprefix(prefix): json.loads(item.value) for item in self._store.scan(prefix)}
 
 
+def _expiry(content: StoredObject, days: int) -> dict[str, Any]:
+    """When an invalidated object expires; nothing for a live one."""
+    invalidated_at = content.meta.get("invalidated_at")
+    return {} if invalidated_at is None else {"expires_at": expires_at(invalidated_at, days)}
+
+
 def administrator_only(operation: Operation) -> Operation:
+    """The operation for uid 0 alone; a request that lacks what it needs is `invalid`."""
+
     def guarded(caller: Caller, request: Request) -> Any:
         if caller.partition is not None:
             raise KeyfoldError(

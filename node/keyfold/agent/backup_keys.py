@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keyfold.agent.service import Service
+from keyfold.audit.note import note
 from keyfold.clock import stamp
 from keyfold.config import credential
 from keyfold.custody import record
@@ -56,7 +57,7 @@ class BackupKeys:
         for file, data in added.files.items():
             key = keys.live(SYSTEM, file)
             ops.append(Put(key, ClearSealer().seal(key, StoredObject(metas[file], data))))
-        self._commit(item, changed, [], ops)
+        self._commit(item, changed, [], ops, "rotate backup key", epoch + 1)
         return {"cluster": changed}
 
     def retire(self, epochs: Sequence[int]) -> dict[str, Any]:
@@ -82,7 +83,14 @@ class BackupKeys:
             gone = backup_key_files(self._scratch(), files, credential("system.pin"), epoch)
             compares = [Unchanged(keys.live(SYSTEM, file), stored[file][0].mod_revision) for file in gone]
             changed = record.retired(cluster, epoch, stamp(self._service.clock.utc()))
-            self._commit(item, changed, compares, [Delete(keys.live(SYSTEM, file)) for file in sorted(gone)])
+            self._commit(
+                item,
+                changed,
+                compares,
+                [Delete(keys.live(SYSTEM, file)) for file in sorted(gone)],
+                "destroy backup key",
+                epoch,
+            )
             done.append(epoch)
         return {"cluster": self._cluster()[1], "retired": done}
 
@@ -104,9 +112,16 @@ class BackupKeys:
         return Path(tempfile.mkdtemp(dir=self._service.config.state / "agent", prefix="epoch-"))
 
     def _commit(
-        self, item: KeyValue, cluster: Mapping[str, Any], compares: Sequence[Unchanged], ops: Sequence[Op]
+        self,
+        item: KeyValue,
+        cluster: Mapping[str, Any],
+        compares: Sequence[Unchanged],
+        ops: Sequence[Op],
+        what: str,
+        epoch: int,
     ) -> None:
-        puts = [Put(keys.HEAD, b""), Put(keys.CLUSTER, json.dumps(cluster).encode())]
+        entry = note(self._service.clock, self._service.config.node, what=what, who="administrator", backup_epoch=epoch)
+        puts = [Put(keys.HEAD, b""), Put(keys.CLUSTER, json.dumps(cluster).encode()), entry]
         result = self._store.txn([Unchanged(keys.CLUSTER, item.mod_revision), *compares], [*puts, *ops])
         if not result.succeeded:
             raise KeyfoldError(

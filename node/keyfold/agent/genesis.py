@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from keyfold.agent.service import Service
+from keyfold.audit.note import note
 from keyfold.clock import stamp
 from keyfold.config import credential
 from keyfold.custody import record
@@ -72,6 +73,7 @@ class Genesis:
             "uuid": cluster_uuid,
             "name": name,
             **record.backup_keys_row(made.backup_public_key, made.signing_public_key),
+            "audit_public_keys": {str(record.DATA_EPOCH): made.audit_public_key.hex()},
             "epoch": record.DATA_EPOCH,
             "backup_epoch": 1,
             "older_backup_keys": [],
@@ -96,6 +98,19 @@ class Genesis:
         for file, data in files.items():
             key = keys.live(SYSTEM, file)
             puts.append(Put(key, ClearSealer().seal(key, StoredObject(metas[file], data))))
+        puts.append(
+            note(
+                self._service.clock,
+                self._service.config.node,
+                what="genesis",
+                who="administrator",
+                cluster=cluster_uuid,
+                name=name,
+                backup_key=cluster["backup_key_fingerprint"],
+                signing_key=cluster["signing_key_fingerprint"],
+                audit_key=record.fingerprint(made.audit_public_key),
+            )
+        )
         result = self._store.txn([Unchanged(keys.CLUSTER, 0)], puts)
         if not result.succeeded:
             winner = result.current[keys.CLUSTER]

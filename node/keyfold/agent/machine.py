@@ -9,9 +9,11 @@ import select
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from keyfold.config import Config, credential
+from keyfold.custody.audit_signer import AuditSigner
 from keyfold.custody.create import read_data_key
 from keyfold.errors import KeyfoldError
 from keyfold.partition.policy import SYSTEM
@@ -35,6 +37,7 @@ class Machine(Host):
         self._touched: dict[str, Callable[[str], None]] = {}
         self._draining = threading.Lock()
         self._provisioned: str | None = None
+        self._audit_signer = AuditSigner(config.partition_directory(SYSTEM))
 
     def check_cluster(self, cluster: Mapping[str, Any]) -> None:
         if cluster["uuid"] != self._config.cluster_uuid:
@@ -46,7 +49,7 @@ class Machine(Host):
             )
 
     def provision(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        path = self._config.state / "agent" / "partitions.json"
+        path = self._path
         wanted = json.dumps({"partitions": sorted(rows, key=lambda row: str(row["name"]))}, indent=1)
         if wanted == self._provisioned:
             return
@@ -62,6 +65,17 @@ class Machine(Host):
                 next_step=f"journalctl -u {PROVISION_UNIT}; then systemctl restart keyfold-agent",
             )
         self._provisioned = wanted
+
+    def provisioned(self) -> Sequence[Mapping[str, Any]]:
+        try:
+            rows: list[Mapping[str, Any]] = json.loads(self._path.read_text(encoding="utf-8"))["partitions"]
+        except FileNotFoundError:
+            return ()
+        return rows
+
+    @property
+    def _path(self) -> Path:
+        return self._config.state / "agent" / "partitions.json"
 
     def open_partition(self, name: str, token_uuid: str) -> tuple[TokenDirectory, PartitionLocks]:
         home = self._config.partition_directory(name)
@@ -87,6 +101,9 @@ class Machine(Host):
 
     def data_key(self, epoch: int) -> bytes:
         return read_data_key(self._config.partition_directory(SYSTEM), credential("system.pin"), epoch)
+
+    def sign_audit(self, messages: Sequence[bytes], epoch: int) -> list[bytes]:
+        return self._audit_signer.sign(messages, epoch, credential("system.pin"))
 
     def conflicts(self) -> int:
         return sum(len(files) for _, _, files in os.walk(self._config.state / "conflicts"))

@@ -9,17 +9,20 @@ import threading
 
 from keyfold import config as configuration
 from keyfold.agent import sdnotify
-from keyfold.agent.admin import AdminOperations
+from keyfold.agent.admin import AdminOperations, administrator_only
 from keyfold.agent.backup_keys import BackupKeys
 from keyfold.agent.commits import Commits
 from keyfold.agent.custody_operations import CustodyOperations
 from keyfold.agent.genesis import Genesis
+from keyfold.agent.logins import Logins
 from keyfold.agent.machine import Machine
 from keyfold.agent.partitions import Partitions
 from keyfold.agent.rebuilding import Rebuilding
 from keyfold.agent.restoring import Restoring
 from keyfold.agent.server import AgentServer, Operation
 from keyfold.agent.service import Service
+from keyfold.agent.shadows import Shadows
+from keyfold.approval.gate import Gate
 from keyfold.clock import SystemClock
 from keyfold.errors import KeyfoldError
 from keyfold.replication.base import open_base
@@ -29,9 +32,20 @@ from keyfold.store import open_store
 def operations(service: Service) -> dict[str, Operation]:
     """Everything the socket offers, by name."""
     partitions = Partitions(service)
+    logins = Logins(service.logins)
+    shadows = Shadows(service, partitions, Gate(service.store, service.clock))
     custody = CustodyOperations(BackupKeys(service), Rebuilding(service))
     admin = AdminOperations(service, Genesis(service), partitions, Restoring(service, partitions))
-    return {**admin.table(), **custody.table(), "commit": Commits(service.registry).commit}
+    return {
+        **admin.table(),
+        **custody.table(),
+        **logins.table(),
+        "partition_unlock": administrator_only(logins.unlock),
+        "object_reactivate": administrator_only(shadows.reactivate),
+        "object_purge": administrator_only(shadows.purge),
+        "object_expire": administrator_only(service.expirer.operation),
+        "commit": Commits(service.registry).commit,
+    }
 
 
 def main() -> int:

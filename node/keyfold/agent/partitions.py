@@ -6,21 +6,25 @@ import json
 import shutil
 import tempfile
 import uuid
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
 from keyfold.agent.service import Service
+from keyfold.audit.note import note
 from keyfold.clock import stamp
 from keyfold.custody.create import create_partition_token
 from keyfold.errors import KeyfoldError
+from keyfold.lockout import state as lockout
+from keyfold.partition.opt_out import opting
 from keyfold.partition.plan import Change, plan
 from keyfold.partition.policy import SYSTEM
 from keyfold.replication import keys
 from keyfold.replication.changes import metadata
 from keyfold.replication.sealed import StoredObject
-from keyfold.store.interface import Put, Unchanged
+from keyfold.replication.usage import Usage, count, decode
+from keyfold.store.interface import KeyValue, Put, Unchanged
 from keyfold.token.object_file import describe
 
 
@@ -31,22 +35,23 @@ class Partitions:
         self._registry = service.registry
 
     def rows(self, revision: int = 0) -> list[dict[str, Any]]:
-        """Subscribers' partitions with their figures; bytes are those of the object files."""
+        """Subscribers' partitions with their figures and locked logins; bytes are those of the object files."""
         scan = self._store.scan(keys.PARTITIONS, revision=revision)
         declared = [json.loads(item.value) for item in scan]
-        live = self._figures(keys.OBJECTS, scan.revision)
-        shadow = self._figures(keys.INVALIDATED, scan.revision)
+        figures = {item.key.removeprefix(keys.USAGE): decode(item) for item in self._scan(keys.USAGE, scan.revision)}
+        locked = lockout.locked(self._scan(keys.LOGINS, scan.revision), self._service.clock.utc())
         return [
             {
                 **row,
-                "objects": live[0][row["name"]],
-                "live_bytes": live[1][row["name"]],
-                "invalidated": shadow[0][row["name"]],
-                "invalidated_bytes": shadow[1][row["name"]],
+                **asdict(figures.get(row["name"], Usage())),
+                "locked": locked.get(row["name"], {}),
             }
             for row in declared
             if row["name"] != SYSTEM
         ]
+
+    def _scan(self, prefix: str, revision: int) -> Iterable[KeyValue]:
+        return self._store.scan(prefix, revision=revision)
 
     def row(self, name: str) -> dict[str, Any]:
         """The declaration in etcd, or KeyfoldError `not_found`."""
@@ -65,7 +70,9 @@ class Partitions:
             next_step="keyfold partition list; declare it in the inventory and run playbooks/partition.yml",
         )
 
-    def apply(self, declared: Sequence[Mapping[str, Any]], *, check: bool) -> dict[str, Any]:
+    def apply(
+        self, declared: Sequence[Mapping[str, Any]], *, check: bool, who: str = "administrator"
+    ) -> dict[str, Any]:
         """Plan, then execute; `check` stops in between. Each partition is one transaction."""
         self._registry.sealer(SYSTEM)
         items = {item.key.removeprefix(keys.PARTITIONS): item for item in self._store.scan(keys.PARTITIONS)}
@@ -76,13 +83,19 @@ class Partitions:
             if check or change.action == "none":
                 continue
             if change.action == "create":
-                revision = self._create(change)
+                revision = self._create(change, who)
             else:
-                row = {**current[change.name], **change.after}
-                revision = self._swap(change.name, row, items[change.name].mod_revision, [])
+                row, records = self._opting(change, {**current[change.name], **change.after}, who)
+                revision = self._swap(change, row, items[change.name].mod_revision, records)
         return {"changes": [change.as_reply() for change in changes], "revision": revision}
 
-    def _create(self, change: Change) -> int:
+    def _opting(self, change: Change, row: dict[str, Any], who: str) -> tuple[dict[str, Any], list[Put]]:
+        """The row with who opted out of key invalidation and when, and the audit notes about it."""
+        clock, node = self._service.clock, self._service.config.node
+        row, what = opting(change.before, row, who, stamp(clock.utc()))
+        return row, [note(clock, node, what=what, who=who, partition=change.name)] if what else []
+
+    def _create(self, change: Change, who: str) -> int:
         """The token is made in a scratch directory and becomes real when etcd has it, here as on every other node."""
         scratch = Path(tempfile.mkdtemp(dir=self._service.config.state / "agent", prefix="new-"))
         try:
@@ -98,18 +111,29 @@ class Partitions:
             **change.after,
             "created": now,
         }
+        row, records = self._opting(change, row, who)
         metas = metadata({file: describe(data) for file, data in files.items()}, (), {}, now)
         sealer = self._registry.sealer(change.name)
         puts = []
         for file, data in files.items():
             key = keys.live(change.name, file)
             puts.append(Put(key, sealer.seal(key, StoredObject(metas[file], data))))
-        return self._swap(change.name, row, 0, puts)
+        puts.append(Put(keys.usage(change.name), count(map(len, files.values()), ()).encode()))
+        return self._swap(change, row, 0, [*puts, *records])
 
-    def _swap(self, name: str, row: Mapping[str, Any], expected: int, objects: list[Put]) -> int:
-        key = keys.partition(name)
+    def _swap(self, change: Change, row: Mapping[str, Any], expected: int, others: list[Put]) -> int:
+        name, key = change.name, keys.partition(change.name)
         declare = Put(key, json.dumps(row, separators=(",", ":")).encode())
-        result = self._store.txn([Unchanged(key, expected)], [declare, Put(keys.HEAD, b""), *objects])
+        record = note(
+            self._service.clock,
+            self._service.config.node,
+            what=f"partition {change.action}",
+            who="administrator",
+            partition=name,
+            before=change.before or None,
+            after=change.after,
+        )
+        result = self._store.txn([Unchanged(key, expected)], [declare, Put(keys.HEAD, b""), record, *others])
         if not result.succeeded:
             raise KeyfoldError(
                 "conflict",
@@ -118,14 +142,3 @@ class Partitions:
                 next_step="run the playbook again",
             )
         return result.revision
-
-    def _figures(self, prefix: str, revision: int) -> tuple[Counter[str], Counter[str]]:
-        """Objects and bytes by partition."""
-        count: Counter[str] = Counter()
-        size: Counter[str] = Counter()
-        for item in self._store.scan(prefix, revision=revision):
-            name = item.key.removeprefix(prefix).partition("/")[0]
-            if name != SYSTEM:
-                count[name] += 1
-                size[name] += len(self._registry.sealer(name).open(item.key, item.value).data)
-        return count, size

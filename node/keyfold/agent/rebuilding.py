@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from keyfold.agent.service import Service
+from keyfold.audit.entry import REBUILD
+from keyfold.audit.note import note
 from keyfold.clock import stamp
 from keyfold.config import credential
 from keyfold.custody import record
@@ -32,6 +34,16 @@ from keyfold.token.object_file import TornFile, describe, parse
 Row = Mapping[str, Any]
 # Made anew, of this moment, or brought back object by object.
 _NOT_BY_ENTRIES = (keys.CLUSTER, keys.HEAD, keys.NODES, keys.OBJECTS, keys.PARTITIONS)
+# Of one etcd, or of the moment: locks, leases, what refers to revisions. Not archived.
+_PASSING = (
+    keys.OBJECTS,
+    keys.NODES,
+    keys.AUDIT_LINKED,
+    keys.AUDIT_WRITER,
+    keys.EXPIRY,
+    keys.HISTORY_DUE,
+    keys.LOGINS,
+)
 
 
 class Rebuilding:
@@ -40,9 +52,9 @@ class Rebuilding:
         self._store = service.store
 
     def entries(self, revision: int) -> Iterator[KeyValue]:
-        """All of the cluster at `revision` but objects and nodes: what the cluster's archive holds beside them."""
+        """What lasts of the cluster at `revision`, but for its objects: what the cluster's own archive holds."""
         for item in self._store.scan(keys.PREFIX, revision=revision):
-            if not item.key.startswith((keys.OBJECTS, keys.NODES)) and item.key != keys.HEAD:
+            if not item.key.startswith(_PASSING) and item.key != keys.HEAD:
                 yield item
 
     def begin(self, root: bytes, set_id: str, row: Row) -> dict[str, Any]:
@@ -74,6 +86,8 @@ class Rebuilding:
         for file, data in files.items():
             key = keys.live(SYSTEM, file)
             ops.append(Put(key, ClearSealer().seal(key, StoredObject(metas[file], data))))
+        # In the first transaction of all, so that it is the first entry that continues the old chain.
+        ops.append(self._note(REBUILD, cluster=cluster_uuid, set_id=set_id))
         self._commit([Unchanged(keys.CLUSTER, 0)], ops)
         return {"cluster": cluster, "changed": True}
 
@@ -126,18 +140,20 @@ class Rebuilding:
         now = stamp(self._service.clock.utc())
         begun = cluster.pop("rebuilding")
         cluster |= {key: row[key] for key in ("created", "custody", "name")}
-        kept = {"finished": now, "node": self._service.config.node, **begun}
-        marker = f"{keys.AUDIT}{now}-{uuid.uuid4().hex}"
+        kept = {"finished": now, **begun}
         self._commit(
             [Unchanged(keys.CLUSTER, item.mod_revision)],
             [
                 Put(keys.HEAD, b""),
                 Put(keys.CLUSTER, json.dumps(cluster).encode()),
                 Put(keys.records("rebuild", begun["begun"]), json.dumps(kept).encode()),
-                Put(marker, json.dumps({"what": "rebuild", "who": "administrator", **kept}).encode()),
+                self._note("rebuild finished", **kept),
             ],
         )
         return {"cluster": cluster}
+
+    def _note(self, what: str, **detail: Any) -> Put:
+        return note(self._service.clock, self._service.config.node, what=what, who="administrator", **detail)
 
     def _system_token(
         self, root: bytes, cluster_uuid: str, epochs: int, now: str
@@ -149,6 +165,7 @@ class Rebuilding:
             token = scratch / "tokens" / made.token_uuid
             files = {path.name: path.read_bytes() for path in token.glob("*.object")}
             cluster: dict[str, Any] = record.backup_keys_row(made.backup_public_key, made.signing_public_key)
+            cluster["audit_public_keys"] = {str(record.DATA_EPOCH): made.audit_public_key.hex()}
             for epoch in range(2, epochs + 1):
                 added = add_backup_epoch(scratch / f"epoch-{epoch}", files, pin, root, cluster_uuid, epoch)
                 files |= added.files

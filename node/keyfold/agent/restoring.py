@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from keyfold.agent.partitions import Partitions
 from keyfold.agent.service import Service
-from keyfold.clock import stamp
+from keyfold.audit.note import note
 from keyfold.errors import KeyfoldError
 from keyfold.partition.policy import check_name
 from keyfold.replication import keys
-from keyfold.replication.publish import CHANGES_PER_TRANSACTION
+from keyfold.replication.changes import portions
+from keyfold.replication.publish import BYTES_PER_TRANSACTION
 from keyfold.replication.sealed import StoredObject
-from keyfold.store.interface import Delete, Op, Put, Unchanged
+from keyfold.replication.usage import Ledger, Usage, dropped, live, total
+from keyfold.store.interface import Delete, KeyValue, Op, Put, Unchanged
 from keyfold.token.object_file import TornFile, parse
+
+# Three operations per object, and those of the partition, stay below etcd's limit of 128.
+_OBJECTS_PER_TRANSACTION = 40
+_SECONDS = 10.0
 
 
 class Restoring:
@@ -35,31 +41,34 @@ class Restoring:
         """
         for file, content in objects.items():
             _check(file, content)
-        if row is None:
-            self._partitions.row(check_name(name))
+        declared = row or self._partitions.row(check_name(name))
         sealer = self._service.registry.sealer(check_name(name))
         shadows = {
-            item.key.removeprefix(keys.invalidated(name)): item.mod_revision
-            for item in self._store.scan(keys.invalidated(name), keys_only=True)
+            item.key.removeprefix(keys.invalidated(name)): (item, len(sealer.open(item.key, item.value).data))
+            for item in self._store.scan(keys.invalidated(name))
+            if item.key.removeprefix(keys.invalidated(name)) in objects
         }
-        live = {
+        purged = {
+            item.key.removeprefix(keys.purged(name)) for item in self._store.scan(keys.purged(name), keys_only=True)
+        }
+        there = {
             item.key.removeprefix(keys.objects(name)): sealer.open(item.key, item.value).data
             for item in self._store.scan(keys.objects(name))
             if item.key.removeprefix(keys.objects(name)) in objects
         }
         missing = []
         for file, content in sorted(objects.items()):
-            if file not in live:
+            if file not in there:
                 missing.append(file)
-            elif live[file] != content.data:
+            elif there[file] != content.data:
                 raise _differs(name, file)
         revision = self._service.applied_revision
         first = row
-        for start in range(0, max(len(missing), 1), CHANGES_PER_TRANSACTION):
-            part = missing[start : start + CHANGES_PER_TRANSACTION]
-            if not part and first is None:
-                break
-            revision = self._transaction(name, {file: objects[file] for file in part}, shadows, ticket, first)
+        wanted = {file: _Wanted(objects[file], shadows.get(file), file in purged) for file in missing}
+        ledger = Ledger(self._store, name, lambda: int(declared["policy"]["max_size_bytes"]))
+        ledger.check(total(one.difference for one in wanted.values()))
+        for part in _portions(wanted) if wanted or first is None else [{}]:
+            revision = self._transaction(name, part, ledger, ticket, first)
             first = None
         reactivated = sum(1 for file in missing if file in shadows)
         return {"revision": revision, "added": len(missing) - reactivated, "reactivated": reactivated}
@@ -67,33 +76,34 @@ class Restoring:
     def _transaction(
         self,
         name: str,
-        objects: Mapping[str, StoredObject],
-        shadows: Mapping[str, int],
+        objects: Mapping[str, _Wanted],
+        ledger: Ledger,
         ticket: str,
         row: Mapping[str, Any] | None,
     ) -> int:
         sealer = self._service.registry.sealer(name)
-        # Unique, as `Publisher`'s: chunks of one second keep an entry each.
-        marker = f"{keys.AUDIT}{stamp(self._service.clock.utc())}-{uuid.uuid4().hex}"
-        compares, ops = [Unchanged(marker, 0)], list[Op]()
-        for file, content in objects.items():
+        compares, ops = list[Unchanged](), list[Op]()
+        for file, one in objects.items():
             key, shadow = keys.live(name, file), keys.invalidated(name, file)
-            compares += [Unchanged(key, 0), Unchanged(shadow, shadows.get(file, 0))]
-            ops += [Put(key, sealer.seal(key, content)), Delete(shadow)]
-        entry = {
-            "what": "restore",
-            "who": "administrator",
-            "ticket": ticket,
-            "node": self._service.config.node,
-            "partition": name,
-            "files": list(objects),
-        }
+            compares += [Unchanged(key, 0), Unchanged(shadow, one.shadow[0].mod_revision if one.shadow else 0)]
+            ops += [Put(key, sealer.seal(key, one.content)), Delete(shadow)]
+            if one.purged:
+                ops.append(Delete(keys.purged(name, file)))
+        record = note(
+            self._service.clock,
+            self._service.config.node,
+            what="restore",
+            who="administrator",
+            partition=name,
+            ticket=ticket,
+            files=list(objects),
+        )
         ops.append(Put(keys.HEAD, b""))
-        ops.append(Put(marker, json.dumps(entry).encode()))
         if row is not None:
             compares.append(Unchanged(keys.partition(name), 0))
             ops.append(Put(keys.partition(name), json.dumps(row, separators=(",", ":")).encode()))
-        result = self._store.txn(compares, ops)
+        difference = total(one.difference for one in objects.values())
+        result = ledger.transact(compares, ops, record, difference, timeout_seconds=_SECONDS)
         if not result.succeeded:
             raise KeyfoldError(
                 "conflict",
@@ -102,6 +112,31 @@ class Restoring:
                 next_step="run the restore again: it goes on where it stopped",
             )
         return result.revision
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """An object that is not live. `shadow`: it is kept as invalidated, with its size; `purged`: it was, for good."""
+
+    content: StoredObject
+    shadow: tuple[KeyValue, int] | None
+    purged: bool
+
+    @property
+    def difference(self) -> Usage:
+        more = live(len(self.content.data))
+        return more if self.shadow is None else more + dropped(self.shadow[1])
+
+
+def _portions(wanted: Mapping[str, _Wanted]) -> Iterator[dict[str, _Wanted]]:
+    """Runs that fit into one transaction each."""
+    for part in portions(
+        list(wanted.items()),
+        lambda item: len(item[1].content.data),
+        count=_OBJECTS_PER_TRANSACTION,
+        size_bytes=BYTES_PER_TRANSACTION,
+    ):
+        yield dict(part)
 
 
 def _check(file: str, content: StoredObject) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -9,8 +10,10 @@ import pwd
 import socket
 import socketserver
 import struct
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,9 @@ log = logging.getLogger(__name__)
 # The longest line an administrator may send (a chunk of a restore); a subscriber's process needs far less.
 _ADMIN_LINE_BYTES = 16 * 1024 * 1024
 _PARTITION_LINE_BYTES = 64 * 1024
+# How many connections one uid, root apart, may have at a time. The module opens one per change, under a partition's
+# lock, and needs far fewer; without a limit one tenant's silent connections could take all the agent's threads.
+_CONNECTIONS_PER_UID = 128
 _UCRED = struct.Struct("3i")
 
 Reply = Mapping[str, Any]
@@ -28,10 +34,11 @@ Reply = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`partition` None: the administrator (uid 0)."""
+    """`partition` None: the administrator (uid 0). `closing`: called once, when this connection has ended."""
 
     uid: int
     partition: str | None
+    closing: list[Callable[[], object]] = field(default_factory=list, compare=False, repr=False)
 
     def __str__(self) -> str:
         return "administrator" if self.partition is None else f"partition {self.partition}"
@@ -48,10 +55,39 @@ class AgentServer(socketserver.ThreadingUnixStreamServer):
 
     def __init__(self, path: Path, operations: Mapping[str, Operation]) -> None:
         self.operations = operations
+        self._connections: Counter[int] = Counter()
+        self._counting = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         super().__init__(str(path), _Handler)
         path.chmod(0o666)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """One connection, unless its uid has too many: then it is told so and closed."""
+        uid = _uid(request)
+        with self._counting:
+            self._connections[uid] += 1
+            admitted = uid in (0, os.geteuid()) or self._connections[uid] <= _CONNECTIONS_PER_UID
+        try:
+            if admitted:
+                super().process_request_thread(request, client_address)
+            else:
+                self._turn_away(request)
+        finally:
+            with self._counting:
+                self._connections[uid] -= 1
+                self._connections += Counter()  # forget who has none
+
+    def _turn_away(self, request: Any) -> None:
+        error = KeyfoldError(
+            "denied",
+            f"this user has {_CONNECTIONS_PER_UID} connections to the agent open already",
+            not_done="nothing was read or changed",
+            next_step="close connections that are not in use",
+        )
+        with contextlib.suppress(OSError):
+            request.sendall(_encoded(error.as_reply()))
+        self.shutdown_request(request)
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -69,6 +105,9 @@ class _Handler(socketserver.StreamRequestHandler):
                     self._send(reply)
         except (ConnectionError, TimeoutError):
             return
+        finally:
+            for ended in () if caller is None else caller.closing:
+                ended()
 
     def _replies(self, caller: Caller | None, line: bytes) -> Iterable[Reply]:
         try:
@@ -95,7 +134,7 @@ class _Handler(socketserver.StreamRequestHandler):
         try:
             request = json.loads(line)
             operation = self.server.operations[request["op"]]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise _invalid("the request is not one of the agent's operations") from error
         answer = operation(caller, request)
         if isinstance(answer, Mapping):
@@ -105,12 +144,21 @@ class _Handler(socketserver.StreamRequestHandler):
                 yield {"ok": True, **reply}
 
     def _send(self, reply: Reply) -> None:
-        self.wfile.write(json.dumps(reply, separators=(",", ":")).encode() + b"\n")
+        self.wfile.write(_encoded(reply))
+
+
+def _encoded(reply: Reply) -> bytes:
+    return json.dumps(reply, separators=(",", ":")).encode() + b"\n"
+
+
+def _uid(connection: socket.socket) -> int:
+    """Of the process that connected, as the kernel says."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    return int(_UCRED.unpack(raw)[1])
 
 
 def _caller(connection: socket.socket) -> Caller | None:
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    _, uid, _ = _UCRED.unpack(raw)
+    uid = _uid(connection)
     if uid in (0, os.geteuid()):
         return Caller(uid, None)
     try:

@@ -9,9 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 from keyfold import __version__
+from keyfold.agent.auditing import Auditing
+from keyfold.agent.expirer import Expirer
+from keyfold.audit.journal import Journal, SystemJournal
 from keyfold.clock import Clock, stamp
 from keyfold.config import Config
 from keyfold.errors import KeyfoldError
+from keyfold.lockout.guard import Guard
 from keyfold.replication import keys
 from keyfold.replication.base import Base
 from keyfold.replication.follower import Follower
@@ -30,12 +34,17 @@ _IDLE_SECONDS = 5.0
 # Killing the agent at any moment is safe; this only lets a step under way finish.
 _STOP_SECONDS = 0.5
 _BACKSTOP_SECONDS = 600.0
+_EXPIRE_SECONDS = 300.0
+# Well within what expiry lets clocks differ by.
+_CLOCK_SECONDS = 60.0
 
 
 class Service:
     """Owns the threads; `registry` and `store` serve the operations of the socket."""
 
-    def __init__(self, config: Config, store: Store, host: Host, base: Base, clock: Clock) -> None:
+    def __init__(
+        self, config: Config, store: Store, host: Host, base: Base, clock: Clock, *, journal: Journal | None = None
+    ) -> None:
         self.config = config
         self.store = store
         self.host = host
@@ -46,13 +55,27 @@ class Service:
         self._failures: dict[str, str] = {}
         tools = Tools(store, base, clock, config.node, config.state / "conflicts", host.drain)
         self.registry = Registry(tools, host)
-        self.follower = Follower(store, self.registry, on_progress=self._changed.set)
+        self.logins = Guard(store, clock, config.node, self.registry.policy)
+        self.expirer = Expirer(store, self.registry, clock, config.node)
+        self.follower = Follower(store, self.registry, self.logins, on_progress=self._changed.set)
+        self.audit = Auditing(
+            config,
+            store,
+            clock,
+            cluster=lambda: self.registry.cluster,
+            sign=host.sign_audit,
+            journal=journal or SystemJournal(),
+            stop=self._stop,
+        )
         self._threads = [
             threading.Thread(target=loop, name=name, daemon=True)
             for name, loop in (
                 ("follow", self.follower.run),
                 ("settle", self._guard(self._settle_loop)),
                 ("heartbeat", self._guard(self._heartbeat_loop)),
+                ("expire", self._guard(self._expire_loop)),
+                ("audit-link", self._guard(self.audit.link_loop)),
+                ("audit-ship", self._guard(self.audit.ship_loop)),
             )
         ]
 
@@ -79,7 +102,7 @@ class Service:
     def problem(self) -> str:
         """What keeps this node from being level with etcd, or nothing."""
         problems = [replica.problem for replica in list(self.registry.replicas.values())]
-        return next((problem for problem in (self.follower.problem, *problems) if problem), "")
+        return next((problem for problem in (self.follower.problem, *problems, self.audit.problem) if problem), "")
 
     def node_row(self) -> dict[str, Any]:
         """This node's entry in etcd; `updated` apart, it changes only when something happened."""
@@ -144,6 +167,11 @@ class Service:
                 log.exception("partition %s could not be attended to; it is tried again", replica.name)
         self._failures[replica.name] = failure
 
+    def _expire_loop(self) -> None:
+        while not self._stop.wait(_EXPIRE_SECONDS):
+            if self.registry.cluster is not None:
+                self.expirer.hourly()
+
     def _heartbeat_loop(self) -> None:
         """The node's entry lives under a lease: when the node dies, it goes."""
         lease = self.store.grant(LEASE_SECONDS)
@@ -151,9 +179,12 @@ class Service:
         record = keys.records("node", self.config.node)
         self.store.txn((), [Put(record, json.dumps({"name": self.config.node, **place}).encode())], timeout_seconds=5.0)
         published: dict[str, Any] = {}
+        again = 0.0
         while not self._stop.is_set():
             row = self.node_row()
-            if row != published:
+            # `updated` also tells the others what this node's clock says.
+            if row != published or self.clock.monotonic() >= again:
+                again = self.clock.monotonic() + _CLOCK_SECONDS
                 entry = {**row, "updated": stamp(self.clock.utc())}
                 self.store.txn(
                     (), [Put(keys.node(self.config.node), json.dumps(entry).encode(), lease)], timeout_seconds=5.0

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from keyfold.commands.arguments import Subparsers, command, group, standard_input, table
+from keyfold.commands.figures import FIGURE_TITLES, figures
 from keyfold.context import Context
 from keyfold.errors import KeyfoldError
+from keyfold.lockout.state import USERS
 
 
 def register(subparsers: Subparsers) -> None:
@@ -16,6 +18,11 @@ def register(subparsers: Subparsers) -> None:
     command(actions, "list", _list, _render_list, "every partition with its figures")
     apply = command(actions, "apply", _apply, _render_apply, 'declare; {"partitions":[…]} on standard input')
     apply.add_argument("--check", action="store_true", help="only say what would change")
+    unlock = command(
+        actions, "unlock", _unlock, _render_unlock, "lift the lock of its logins and forget their failures"
+    )
+    unlock.add_argument("partition")
+    unlock.add_argument("--user", choices=USERS, help="only this one's (default: both)")
 
 
 def _list(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
@@ -23,10 +30,10 @@ def _list(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
 
 
 def _render_list(reply: Mapping[str, Any]) -> str:
-    rows = [("partition", "package", "backup", "objects", "bytes", "invalidated")]
-    for row in reply["partitions"]:
-        figures = (str(row[key]) for key in ("objects", "live_bytes", "invalidated"))
-        rows.append((row["name"], row["package"], "yes" if row["backup"] else "no", *figures))
+    rows = [("partition", "package", "backup", *FIGURE_TITLES)]
+    rows += [
+        (row["name"], row["package"], "yes" if row["backup"] else "no", *figures(row)) for row in reply["partitions"]
+    ]
     return table(rows)
 
 
@@ -44,3 +51,15 @@ def _apply(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
 
 def _render_apply(reply: Mapping[str, Any]) -> str:
     return "\n".join(f"{change['name']}: {change['action']}" for change in reply["changes"])
+
+
+def _unlock(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
+    user = {} if args.user is None else {"user": args.user}
+    reply = context.agent.call("partition_unlock", partition=args.partition, **user)
+    return {"changed": bool(reply["unlocked"]), "partition": args.partition, "unlocked": reply["unlocked"]}
+
+
+def _render_unlock(reply: Mapping[str, Any]) -> str:
+    if not reply["unlocked"]:
+        return f"{reply['partition']}: no login had failed; nothing to unlock"
+    return f"{reply['partition']}: unlocked for {' and '.join(reply['unlocked'])}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keyfold.commands.arguments import Subparsers, command, table
+from keyfold.commands.figures import FIGURE_TITLES, figures
 from keyfold.context import Context
 
 
@@ -29,14 +30,20 @@ def render(reply: Mapping[str, Any]) -> str:
             + [_node(row, reply["etcd"]) for row in reply["nodes"]]
         ),
         table(
-            [("partition", "package", "objects", "bytes", "invalidated", "bytes")]
-            + [_partition(row) for row in reply["partitions"]]
+            [("partition", "package", *FIGURE_TITLES)]
+            + [(row["name"], row["package"], *figures(row)) for row in reply["partitions"]]
         )
         if reply["partitions"]
         else "no partitions",
+        _audit(reply["audit"]),
         f"last backup: {backup['set_id']} at {backup['created']}" if backup else "last backup: never",
     ]
     return "\n\n".join(parts)
+
+
+def _audit(audit: Mapping[str, Any]) -> str:
+    waiting = f", {audit['pending']} not linked yet, the oldest for {audit['oldest_pending_seconds']} s"
+    return f"audit: {audit['entries']} entries{waiting if audit['pending'] else ''}"
 
 
 def _node(row: Mapping[str, Any], members: list[dict[str, Any]]) -> tuple[str, ...]:
@@ -54,8 +61,3 @@ def _node(row: Mapping[str, Any], members: list[dict[str, Any]]) -> tuple[str, .
         str(row.get("conflicts", "-")),
         row.get("problem", "") or "-",
     )
-
-
-def _partition(row: Mapping[str, Any]) -> tuple[str, ...]:
-    figures = (str(row[key]) for key in ("objects", "live_bytes", "invalidated", "invalidated_bytes"))
-    return row["name"], row["package"], *figures

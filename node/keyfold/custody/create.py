@@ -35,6 +35,7 @@ class CreatedSystem:
     token_uuid: str
     backup_public_key: bytes
     signing_public_key: bytes
+    audit_public_key: bytes
 
 
 def create_partition_token(partition_dir: Path, name: str, uid: int, gid: int, so_pin: str, user_pin: str) -> str:
@@ -68,6 +69,7 @@ def create_system_token(
             token_uuid=_publish(staging, partition_dir, uid, gid),
             backup_public_key=bytes.fromhex(keys["backup_public_key"]),
             signing_public_key=bytes.fromhex(keys["signing_public_key"]),
+            audit_public_key=bytes.fromhex(keys["audit_public_key"]),
         )
 
 

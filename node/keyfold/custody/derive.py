@@ -4,6 +4,7 @@
     backup scalar    = okm("backup", 48) as a big-endian number, mod (n - 1), + 1
     data PRK         = okm("data", 32)
     manifest seed    = okm("manifest", 32)
+    audit seed       = okm("audit", 32)
     data key         = HMAC-SHA256(data PRK, "keyfold/v1/data-key/<epoch>" | 0x01)
     root fingerprint = HKDF(ikm=root, salt=16 bytes of the UUID, info="keyfold/v1/root-fingerprint", 32), public
 
@@ -35,6 +36,8 @@ class DerivedKeys:
     """32 bytes: the HKDF pseudorandom key that the data key expands from."""
     manifest_seed: bytes = field(repr=False)
     """32 bytes: Ed25519 private key (RFC 8032)."""
+    audit_seed: bytes = field(repr=False)
+    """32 bytes: Ed25519 private key of the audit chain."""
 
 
 def derive(root: bytes, cluster_uuid: str, epoch: int = 1) -> DerivedKeys:
@@ -55,6 +58,7 @@ def derive(root: bytes, cluster_uuid: str, epoch: int = 1) -> DerivedKeys:
         backup_scalar=scalar,
         data_prk=expand("data", 32),
         manifest_seed=expand("manifest", 32),
+        audit_seed=expand("audit", 32),
     )
 
 

@@ -36,7 +36,7 @@ def check_message(message: bytes) -> None:
 
 
 class SystemKeys(ABC):
-    """Backup key pair (P-256), data key and manifest-signing key (Ed25519) of one cluster.
+    """Backup key pair (P-256), data key, manifest-signing and audit key (Ed25519) of one cluster.
 
     It signs and names the backup key of one epoch, the current one; it opens what was encrypted to any epoch whose
     private key the token still has.
@@ -70,6 +70,14 @@ class SystemKeys(ABC):
 
     @abstractmethod
     def signing_public_key(self) -> bytes:
+        """32 bytes (RFC 8032)."""
+
+    @abstractmethod
+    def sign_audit(self, message: bytes) -> bytes:
+        """As `sign`, with the audit key."""
+
+    @abstractmethod
+    def audit_public_key(self) -> bytes:
         """32 bytes (RFC 8032)."""
 
     @abstractmethod

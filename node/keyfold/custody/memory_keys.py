@@ -26,6 +26,7 @@ class MemorySystemKeys(SystemKeys):
         }
         self._backup = self._pairs[epochs[-1]]
         self._manifest = ed25519.Ed25519PrivateKey.from_private_bytes(keys.manifest_seed)
+        self._audit = ed25519.Ed25519PrivateKey.from_private_bytes(keys.audit_seed)
 
     def data_key(self, epoch: int = 1) -> bytes:
         prk = derive(self._root, self._cluster_uuid, epoch).data_prk
@@ -47,6 +48,13 @@ class MemorySystemKeys(SystemKeys):
 
     def signing_public_key(self) -> bytes:
         return self._manifest.public_key().public_bytes_raw()
+
+    def sign_audit(self, message: bytes) -> bytes:
+        check_message(message)
+        return self._audit.sign(message)
+
+    def audit_public_key(self) -> bytes:
+        return self._audit.public_key().public_bytes_raw()
 
     def close(self) -> None:
         """Nothing to give back."""

@@ -37,6 +37,10 @@ def manifest_label(epoch: int) -> str:
     return f"keyfold-manifest-{epoch}"
 
 
+def audit_label(epoch: int) -> str:
+    return f"keyfold-audit-{epoch}"
+
+
 def der_octets(value: bytes) -> bytes:
     """DER OCTET STRING of up to 127 bytes, as CKA_EC_POINT wants a point."""
     return bytes((0x04, len(value))) + value
@@ -45,6 +49,7 @@ def der_octets(value: bytes) -> bytes:
 def import_keys(session: Any, keys: DerivedKeys, epoch: int) -> None:
     """Create all of an epoch's objects in the token of a logged-in read-write session."""
     import_backup_keys(session, keys, epoch)
+    _signing_pair(session, audit_label(epoch), keys.audit_seed)
     session.createObject(
         [
             (PyKCS11.CKA_CLASS, PyKCS11.CKO_SECRET_KEY),
@@ -60,13 +65,16 @@ def import_backup_keys(session: Any, keys: DerivedKeys, epoch: int) -> None:
     """Create only what `rotate_backup_key` moves on: the backup key pair and the manifest-signing key pair."""
     backup = ec.derive_private_key(keys.backup_scalar, ec.SECP256R1())
     point = backup.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    signing_key = ed25519.Ed25519PrivateKey.from_private_bytes(keys.manifest_seed).public_key().public_bytes_raw()
     label, use = backup_label(epoch), (PyKCS11.CKA_DERIVE, True)
     _private(session, PyKCS11.CKK_EC, label, _P256, keys.backup_scalar.to_bytes(32, "big"), use)
     _public(session, PyKCS11.CKK_EC, label, _P256, point)
-    label, use = manifest_label(epoch), (PyKCS11.CKA_SIGN, True)
-    _private(session, PyKCS11.CKK_EC_EDWARDS, label, _ED25519, keys.manifest_seed, use)
-    _public(session, PyKCS11.CKK_EC_EDWARDS, label, _ED25519, signing_key)
+    _signing_pair(session, manifest_label(epoch), keys.manifest_seed)
+
+
+def _signing_pair(session: Any, label: str, seed: bytes) -> None:
+    verifying = ed25519.Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    _private(session, PyKCS11.CKK_EC_EDWARDS, label, _ED25519, seed, (PyKCS11.CKA_SIGN, True))
+    _public(session, PyKCS11.CKK_EC_EDWARDS, label, _ED25519, verifying)
 
 
 def _guarded(label: str) -> list[tuple[int, Any]]:

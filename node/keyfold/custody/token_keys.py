@@ -11,7 +11,7 @@ import PyKCS11
 
 from keyfold.custody.derive import data_key_message
 from keyfold.custody.keys import SystemKeys, check_message, checked_peer
-from keyfold.custody.objects import backup_epoch, backup_label, data_label, der_octets, manifest_label
+from keyfold.custody.objects import audit_label, backup_epoch, backup_label, data_label, der_octets, manifest_label
 from keyfold.custody.softhsm import open_token, pkcs11_errors, softhsm
 from keyfold.errors import KeyfoldError
 
@@ -64,12 +64,16 @@ class TokenSystemKeys(SystemKeys):
         return bytes(value)
 
     def sign(self, message: bytes) -> bytes:
-        check_message(message)
-        key = self._find(PyKCS11.CKO_PRIVATE_KEY, manifest_label(self._epoch))
-        return self._sign(key, PyKCS11.CKM_EDDSA, message)
+        return self._signed(manifest_label(self._epoch), message)
 
     def signing_public_key(self) -> bytes:
         return self._point(manifest_label(self._epoch))
+
+    def sign_audit(self, message: bytes) -> bytes:
+        return self._signed(audit_label(self._epoch), message)
+
+    def audit_public_key(self) -> bytes:
+        return self._point(audit_label(self._epoch))
 
     def close(self) -> None:
         self._resources.close()
@@ -85,6 +89,10 @@ class TokenSystemKeys(SystemKeys):
             not_done="no key was used",
             next_step="see whether the agent has caught up: keyfold status",
         )
+
+    def _signed(self, label: str, message: bytes) -> bytes:
+        check_message(message)
+        return self._sign(self._find(PyKCS11.CKO_PRIVATE_KEY, label), PyKCS11.CKM_EDDSA, message)
 
     def _point(self, label: str) -> bytes:
         key = self._find(PyKCS11.CKO_PUBLIC_KEY, label)

@@ -53,10 +53,11 @@ def _import(conf: Path, request: Request, add: Callable[[Any, DerivedKeys, int],
         session = open_token(library, request["label"], request["pin"])
         add(session, derive(bytes.fromhex(request["root"]), request["cluster_uuid"], epoch), epoch)
     with TokenSystemKeys(conf, request["label"], request["pin"], epoch=epoch) as keys:
-        return {
+        reply = {
             "backup_public_key": keys.backup_public_key().hex(),
             "signing_public_key": keys.signing_public_key().hex(),
         }
+        return reply if add is import_backup_keys else {**reply, "audit_public_key": keys.audit_public_key().hex()}
 
 
 def _destroy_backup(conf: Path, request: Request) -> dict[str, str]:

@@ -24,8 +24,10 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS base (
   partition TEXT NOT NULL, file TEXT NOT NULL, revision INTEGER NOT NULL,
   digest TEXT, meta TEXT, data BLOB,
-  PRIMARY KEY (partition, file)) WITHOUT ROWID
+  PRIMARY KEY (partition, file)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS trusted (partition TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID;
 """
+_DAMAGED = ".damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,8 @@ class Row:
 def open_base(path: Path) -> Base:
     """The base at `path`; one that is damaged is set aside as `<name>.damaged` and begun anew.
 
-    Nothing committed is lost: the node compares with etcd, and a file that differs is kept as a conflict. One that etcd
-    does not have is offered; etcd refuses it if it was invalidated, and only then is known to have been destroyed.
+    Nothing committed is lost: the node compares with etcd, and a file that differs, or that etcd does not have, is kept
+    as a conflict: without a base nobody can tell a new file from one that was destroyed meanwhile.
     """
     try:
         return Base(path)
@@ -49,7 +51,7 @@ def open_base(path: Path) -> Base:
         raise
     except sqlite3.DatabaseError as error:
         log.warning("%s is damaged (%s): set aside, and made again from etcd", path, error)
-    path.replace(path.with_name(path.name + ".damaged"))
+    path.replace(path.with_name(path.name + _DAMAGED))
     for companion in ("-wal", "-shm"):
         path.with_name(path.name + companion).unlink(missing_ok=True)
     return Base(path)
@@ -59,6 +61,7 @@ class Base:
     """Thread-safe; every call is one SQLite transaction. What writes raises KeyfoldError `disk`."""
 
     def __init__(self, path: Path | str) -> None:
+        self._path = Path(path)
         self._lock = threading.Lock()
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
@@ -66,7 +69,9 @@ class Base:
             raise sqlite3.DatabaseError(verdict)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.execute(_SCHEMA)
+        # What is deleted is overwritten: a destroyed key must not stay in free pages.
+        self._db.execute("PRAGMA secure_delete=ON")
+        self._db.executescript(_SCHEMA)
 
     def known(self, partition: str) -> dict[str, Known]:
         with self._lock:
@@ -92,6 +97,26 @@ class Base:
             self._db.executemany(
                 "DELETE FROM base WHERE partition = ? AND file = ?", [(partition, file) for file in files]
             )
+
+    def trusted(self, partition: str) -> bool:
+        """Whether this base has been compared with etcd since it was begun; one that was lost begins untrusted."""
+        with self._lock:
+            found = self._db.execute("SELECT 1 FROM trusted WHERE partition = ?", (partition,)).fetchone()
+        return found is not None
+
+    def trust(self, partition: str) -> None:
+        if not self.trusted(partition):
+            with self._transaction():
+                self._db.execute("INSERT OR IGNORE INTO trusted VALUES (?)", (partition,))
+
+    def scrub(self) -> None:
+        """Leave nothing of deleted content on disk: not in the write-ahead log, nor in a damaged base set aside."""
+        self._path.with_name(self._path.name + _DAMAGED).unlink(missing_ok=True)
+        with self._lock:
+            try:
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.Error as error:
+                log.error("base.sqlite: the write-ahead log could not be emptied: %s; it is with the next purge", error)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from keyfold.replication.sealed import StoredObject
 from keyfold.token.object_file import Description
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +55,16 @@ def _fits(hint: Mapping[str, Any], seen: Description) -> bool:
     if hint.get("class") != seen.object_class:
         return False
     return hint.get("key_type") is None or seen.key_type is None or hint["key_type"] == seen.key_type
+
+
+def portions(items: Sequence[T], size: Callable[[T], int], *, count: int, size_bytes: int) -> Iterator[Sequence[T]]:
+    """The items in order, in runs that fit into one transaction each; one that is too large alone is a run alone."""
+    start, held = 0, 0
+    for place, item in enumerate(items):
+        more = size(item)
+        if place > start and (place - start >= count or held + more > size_bytes):
+            yield items[start:place]
+            start, held = place, 0
+        held += more
+    if start < len(items):
+        yield items[start:]

@@ -33,14 +33,17 @@ class Action(Enum):
     CONFLICT_REMOVE = "conflict_remove"  # keep the local file under conflicts/, then REMOVE
 
 
-def reconcile(known: Known | None, local: Local, remote: Known | None) -> Action:
+def reconcile(known: Known | None, local: Local, remote: Known | None, *, trusted: bool = True) -> Action:
     """For a node that starts, comes back, or compares in full. No module call is in flight.
+
+    `trusted` False: what this node knew was lost. A file that neither it nor etcd knows may then be one that was
+    destroyed meanwhile, and is kept aside instead of offered.
 
     An unacknowledged *change* is offered; an unacknowledged *delete* is not: SoftHSM's destroy is not crash-safe and a
     file can be lost in ways that are nobody's wish, so the committed state decides.
     """
     if remote is None:
-        return _without_remote(known, local)
+        return _without_remote(known, local, trusted=trusted)
     if local == remote.digest:
         return Action.NOTHING
     if local is None or local is TORN or (known is not None and local == known.digest):
@@ -50,13 +53,13 @@ def reconcile(known: Known | None, local: Local, remote: Known | None) -> Action
     return Action.CONFLICT_APPLY
 
 
-def _without_remote(known: Known | None, local: Local) -> Action:
+def _without_remote(known: Known | None, local: Local, *, trusted: bool) -> Action:
     if local is None:
         return Action.NOTHING
     if local is TORN:
         return Action.CONFLICT_REMOVE
     if known is None:
-        return Action.OFFER
+        return Action.OFFER if trusted else Action.CONFLICT_REMOVE
     return Action.REMOVE if local == known.digest else Action.CONFLICT_REMOVE
 
 

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable
+from typing import Protocol
 
 from keyfold.errors import KeyfoldError
 from keyfold.replication import keys
@@ -17,15 +18,24 @@ log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 0.5
 _DEFECT_SECONDS = 3.0
-_RELEVANT = (keys.CLUSTER, keys.PARTITIONS, keys.OBJECTS)
+_RELEVANT = (keys.CLUSTER, keys.PARTITIONS, keys.OBJECTS, keys.PURGED)
+
+
+class Logins(Protocol):
+    """Who wants to know how logins failed on other nodes."""
+
+    def level(self) -> None: ...
+
+    def follow(self, event: Event) -> None: ...
 
 
 class Follower:
     """`delivered`: the newest revision of the watch that concerned partitions or objects."""
 
-    def __init__(self, store: Store, registry: Registry, on_progress: Callable[[], None]) -> None:
+    def __init__(self, store: Store, registry: Registry, logins: Logins, on_progress: Callable[[], None]) -> None:
         self._store = store
         self._registry = registry
+        self._logins = logins
         self._on_progress = on_progress
         self._stop = threading.Event()
         self._watch: Watch | None = None
@@ -62,6 +72,7 @@ class Follower:
     def _level(self) -> int:
         """Compare in full; the revision to watch after. Replicas skip what they already have."""
         revision = self._registry.reconcile_all()
+        self._logins.level()
         head = self._store.get(keys.HEAD, revision=revision)
         self.delivered = 0 if head is None else head.mod_revision
         self.problem = ""
@@ -77,13 +88,20 @@ class Follower:
                 self._deliver(batch)
 
     def _deliver(self, batch: Batch) -> None:
+        for event in batch.events:
+            if event.key.startswith(keys.LOGINS):
+                self._logins.follow(event)
         relevant = [event for event in batch.events if event.key.startswith(_RELEVANT)]
         if not relevant:
             return
         by_partition: dict[str, list[Event]] = defaultdict(list)
+        purged: dict[str, list[str]] = defaultdict(list)
         for event in relevant:
             if event.key.startswith(keys.PARTITIONS):
                 self._registry.partition_changed(event)
+            elif event.key.startswith(keys.PURGED) and event.value is not None:
+                name, _, file = event.key.removeprefix(keys.PURGED).partition("/")
+                purged[name].append(file)
             elif event.key.startswith(keys.OBJECTS):
                 name = event.key.removeprefix(keys.OBJECTS).partition("/")[0]
                 by_partition[name].append(event)
@@ -91,5 +109,8 @@ class Follower:
             replica = self._registry.replicas.get(name)
             if replica is not None:
                 replica.follow(batch.revision, tuple(events))
+        for name, files in purged.items():
+            if name in self._registry.replicas:
+                self._registry.replicas[name].purged(files)
         self.delivered = relevant[-1].mod_revision
         self._on_progress()

@@ -20,6 +20,10 @@ class Host(ABC):
         """Users, directories and units for these partitions exist when this returns; cheap when nothing changed."""
 
     @abstractmethod
+    def provisioned(self) -> Sequence[Mapping[str, Any]]:
+        """The partitions last provisioned, also by an earlier agent: what is known while etcd does not answer."""
+
+    @abstractmethod
     def open_partition(self, name: str, token_uuid: str) -> tuple[TokenDirectory, PartitionLocks]: ...
 
     @abstractmethod
@@ -37,6 +41,10 @@ class Host(ABC):
     @abstractmethod
     def data_key(self, epoch: int) -> bytes:
         """The cluster's data key (32 bytes), out of the local system partition."""
+
+    @abstractmethod
+    def sign_audit(self, messages: Sequence[bytes], epoch: int) -> list[bytes]:
+        """Ed25519 signatures (64 bytes) of the audit key in the local system partition; one thread at a time."""
 
     @abstractmethod
     def conflicts(self) -> int:

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from keyfold.audit.note import note
 from keyfold.clock import Clock, stamp
 from keyfold.errors import KeyfoldError
 from keyfold.replication import keys
 from keyfold.replication.changes import Change
 from keyfold.replication.sealed import Sealer, StoredObject
-from keyfold.store.interface import Delete, Op, Put, Store, Unchanged
-from keyfold.store.settle import settle
+from keyfold.replication.usage import Ledger, Usage, gone, kept, live, total
+from keyfold.store.interface import Delete, Op, Put, Unchanged
 
-# Two operations and two comparisons per object, and the marker, stay below etcd's limit of 128 of each.
+# Two operations and two comparisons per object, the note and the figures stay below etcd's limit of 128 of each.
 CHANGES_PER_TRANSACTION = 48
+# Object files of one transaction together, below etcd's limit with metadata and what sealing adds.
+BYTES_PER_TRANSACTION = 1_200_000
 
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Commits change sets of one partition; `key_invalidation` False drops destroyed objects for good."""
+    """Commits change sets of one partition; its usage is in `ledger`."""
 
-    store: Store
+    ledger: Ledger
     sealer: Sealer
     clock: Clock
     node: str
@@ -36,37 +36,39 @@ class Publisher:
         *,
         what: str,
         caller: str,
-        shadows: Mapping[str, StoredObject],
+        before: Mapping[str, StoredObject],
+        keep_destroyed: bool,
         timeout_seconds: float,
     ) -> int:
-        """The revision of the commit. `shadows`: content of destroyed files that is kept as invalidated.
+        """The revision of the commit. `before`: the committed content of the changed files, where they have one.
 
-        Raises KeyfoldError `conflict` if any object moved meanwhile, StoreUnavailable if it was certainly not done in
-        time, OutcomeUnknown if even the deadline did not tell. The audit entry's key is unique to this commit: it tells
-        a commit that was applied and already overwritten from one that lost.
+        `keep_destroyed`: destroyed objects become invalidated; otherwise they are gone for good.
+        Raises KeyfoldError `conflict` if any object moved meanwhile, `quota` if the partition has no room for it,
+        StoreUnavailable if it was certainly not done in time, OutcomeUnknown if even the deadline did not tell. The
+        audit note is unique to this commit: it tells a commit that was applied and already overwritten from one that
+        lost.
         """
         now = stamp(self.clock.utc())
-        marker = f"{keys.AUDIT}{now}-{uuid.uuid4().hex}"
-        compares = [Unchanged(marker, 0)]
-        ops: list[Op] = [Put(marker, self._audit(what, caller, changes)), Put(keys.HEAD, b"")]
+        files = [change.file for change in changes]
+        record = note(self.clock, self.node, what=what, who=caller, partition=self.partition, files=files)
+        compares: list[Unchanged] = []
+        ops: list[Op] = [Put(keys.HEAD, b"")]
         for change in changes:
-            live = keys.live(self.partition, change.file)
+            there = keys.live(self.partition, change.file)
             shadow = keys.invalidated(self.partition, change.file)
-            compares += [Unchanged(live, change.expected), Unchanged(shadow, 0)]
+            compares += [Unchanged(there, change.expected), Unchanged(shadow, 0)]
             if change.content is not None:
-                ops.append(Put(live, self.sealer.seal(live, change.content)))
+                ops.append(Put(there, self.sealer.seal(there, change.content)))
                 continue
-            ops.append(Delete(live))
-            if change.file in shadows:
-                kept = shadows[change.file]
-                meta = {**kept.meta, "invalidated_at": now}
-                ops.append(Put(shadow, self.sealer.seal(shadow, StoredObject(meta, kept.data))))
-        result = settle(self.store, compares, ops, timeout_seconds=timeout_seconds)
+            ops.append(Delete(there))
+            if keep_destroyed and change.file in before:
+                last = before[change.file]
+                meta = {**last.meta, "invalidated_at": now}
+                ops.append(Put(shadow, self.sealer.seal(shadow, StoredObject(meta, last.data))))
+        difference = total(_difference(change, before.get(change.file), keep_destroyed) for change in changes)
+        result = self.ledger.transact(compares, ops, record, difference, timeout_seconds=timeout_seconds)
         if result.succeeded:
             return result.revision
-        mine = result.current.get(marker)
-        if mine is not None:
-            return mine.mod_revision
         raise KeyfoldError(
             "conflict",
             f"another change to the same object of partition {self.partition} was committed first",
@@ -74,12 +76,12 @@ class Publisher:
             next_step="read the object again and repeat the change",
         )
 
-    def _audit(self, what: str, caller: str, changes: Sequence[Change]) -> bytes:
-        entry: dict[str, Any] = {
-            "what": what,
-            "who": caller,
-            "node": self.node,
-            "partition": self.partition,
-            "files": [change.file for change in changes],
-        }
-        return json.dumps(entry, separators=(",", ":")).encode()
+
+def _difference(change: Change, before: StoredObject | None, keep_destroyed: bool) -> Usage:
+    """What one change does to the partition's figures."""
+    parts = [] if before is None else [gone(len(before.data))]
+    if change.content is not None:
+        parts.append(live(len(change.content.data)))
+    elif keep_destroyed and before is not None:
+        parts.append(kept(len(before.data)))
+    return total(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -55,7 +56,12 @@ class Registry:
         scan = self._tools.store.scan(keys.PARTITIONS)
         rows = {item.key.removeprefix(keys.PARTITIONS): json.loads(item.value) for item in scan}
         self._declare(rows)
+        purged: dict[str, list[str]] = defaultdict(list)
+        for item in self._tools.store.scan(keys.PURGED, revision=scan.revision, keys_only=True):
+            name, _, file = item.key.removeprefix(keys.PURGED).partition("/")
+            purged[name].append(file)
         for replica in list(self.replicas.values()):
+            replica.purged(purged[replica.name])
             replica.level()
         return scan.revision
 
@@ -73,14 +79,25 @@ class Registry:
         """KeyfoldError `not_found` names what does exist."""
         found = self.replicas.get(name)
         if found is None:
-            known = ", ".join(sorted(self.rows)) or "none"
-            raise KeyfoldError(
-                "not_found",
-                f"there is no partition {name!r} (there are: {known})",
-                not_done="nothing was read or changed",
-                next_step="keyfold partition list; declare it in the inventory and run playbooks/partition.yml",
-            )
+            raise self._missing(name)
         return found
+
+    def _missing(self, name: str) -> KeyfoldError:
+        known = ", ".join(sorted(self.rows)) or "none"
+        return KeyfoldError(
+            "not_found",
+            f"there is no partition {name!r} (there are: {known})",
+            not_done="nothing was read or changed",
+            next_step="keyfold partition list; declare it in the inventory and run playbooks/partition.yml",
+        )
+
+    def policy(self, name: str) -> Mapping[str, Any]:
+        """What the partition allows, as this node last heard. KeyfoldError `not_found` as `replica`."""
+        row = self.rows.get(name) or next((row for row in self._host.provisioned() if row["name"] == name), None)
+        if row is None:
+            raise self._missing(name)
+        policy: Mapping[str, Any] = row["policy"]
+        return policy
 
     def sealer(self, name: str) -> Sealer:
         """How objects of this partition are sealed. KeyfoldError `not_found` before genesis."""
@@ -100,6 +117,7 @@ class Registry:
             for name, row in rows.items():
                 if name in self.replicas:
                     self.replicas[name].key_invalidation = row["policy"]["key_invalidation"]
+                    self.replicas[name].max_size_bytes = _quota(row)
                 else:
                     self._open(name, row, self.sealer(name))
 
@@ -115,6 +133,13 @@ class Registry:
             self._tools,
             watch=partial(self._host.watch, name, row["token_uuid"]),
             key_invalidation=row["policy"]["key_invalidation"],
+            max_size_bytes=_quota(row),
         )
         self.replicas[name] = replica
         return replica
+
+
+def _quota(row: Row) -> int | None:
+    """The system partition has none."""
+    quota: int | None = row["policy"].get("max_size_bytes")
+    return quota

@@ -20,10 +20,11 @@ from keyfold.clock import Clock, stamp
 from keyfold.errors import KeyfoldError
 from keyfold.replication import decide, keys
 from keyfold.replication.base import Base, Row
-from keyfold.replication.changes import Change, metadata
+from keyfold.replication.changes import Change, metadata, portions
 from keyfold.replication.decide import TORN, Action, Known, Local
-from keyfold.replication.publish import CHANGES_PER_TRANSACTION, Publisher
+from keyfold.replication.publish import BYTES_PER_TRANSACTION, CHANGES_PER_TRANSACTION, Publisher
 from keyfold.replication.sealed import Sealer, StoredObject
+from keyfold.replication.usage import Ledger
 from keyfold.store.errors import OutcomeUnknown, StoreUnavailable
 from keyfold.store.interface import Event, Store
 from keyfold.token.directory import TokenDirectory
@@ -67,10 +68,15 @@ class Replica:
         *,
         watch: Callable[[Callable[[str], None]], None],
         key_invalidation: bool,
+        max_size_bytes: int | None,
     ) -> None:
-        """`watch` makes inotify report the token directory's changes to the function it is given."""
+        """`watch` makes inotify report the token directory's changes to the function it is given.
+
+        `key_invalidation` and `max_size_bytes` are the partition's policy and follow it.
+        """
         self.name = name
         self.key_invalidation = key_invalidation
+        self.max_size_bytes = max_size_bytes
         self.applied_revision = 0
         self.problem = ""
         self._directory = directory
@@ -78,10 +84,12 @@ class Replica:
         self._sealer = sealer
         self._tools = tools
         self._watch = partial(watch, self.touched)
-        self._publisher = Publisher(tools.store, sealer, tools.clock, tools.node, name)
+        ledger = Ledger(tools.store, name, lambda: self.max_size_bytes)
+        self._publisher = Publisher(ledger, sealer, tools.clock, tools.node, name)
         self._lock = threading.RLock()
         self._advancing = threading.Lock()
         self._known: dict[str, Known] = tools.base.known(name)
+        self._purged: set[str] = set()
         self._dirty: set[str] = set()
         self._all_dirty = False
         self._torn_since: dict[str, float] = {}
@@ -225,25 +233,27 @@ class Replica:
 
     def _publish(self, changes: Sequence[Change], what: str, caller: str) -> int:
         revision = 0
-        for start in range(0, len(changes), CHANGES_PER_TRANSACTION):
-            part = changes[start : start + CHANGES_PER_TRANSACTION]
+        committed = (change.file for change in changes if change.expected)
+        before = {file: content for file in committed if (content := self._base(file)) is not None}
+
+        def size(change: Change) -> int:
+            # A destroyed object takes its content along when it is kept as invalidated.
+            content = change.content or before.get(change.file)
+            return 0 if content is None else len(content.data)
+
+        for part in portions(changes, size, count=CHANGES_PER_TRANSACTION, size_bytes=BYTES_PER_TRANSACTION):
             revision = self._publisher.publish(
                 part,
                 what=what,
                 caller=caller,
-                shadows=self._shadows(part),
+                before=before,
+                keep_destroyed=self.key_invalidation,
                 timeout_seconds=COMMIT_SECONDS,
             )
             self._remember(Row(change.file, Known(revision, change.digest), change.content) for change in part)
         self._bump_again |= any(change.content is None or change.expected == 0 for change in changes)
         self.applied_revision = max(self.applied_revision, revision)
         return revision
-
-    def _shadows(self, changes: Iterable[Change]) -> dict[str, StoredObject]:
-        if not self.key_invalidation:
-            return {}
-        gone = (change.file for change in changes if change.content is None)
-        return {file: content for file in gone if (content := self._base(file)) is not None}
 
     def _remember(self, rows: Iterable[Row]) -> None:
         rows = list(rows)
@@ -315,6 +325,8 @@ class Replica:
             if known is not None and known.revision >= event.mod_revision:
                 continue
             content = None if event.value is None else self._sealer.open(event.key, event.value.value)
+            if content is not None:
+                self._purged.discard(file)  # a backup brought it back
             remote = Known(event.mod_revision, None if content is None else identity(content.data))
             self._carry_out(decide.follow(known, self._local(file), remote), file, content)
             rows.append(Row(file, remote, content))
@@ -335,7 +347,7 @@ class Replica:
                 self._bump()
 
     def _carry_out(self, action: Action, file: str, content: StoredObject | None, *, durable: bool = True) -> None:
-        if action in (Action.CONFLICT_APPLY, Action.CONFLICT_REMOVE):
+        if action in (Action.CONFLICT_APPLY, Action.CONFLICT_REMOVE) and file not in self._purged:
             self._directory.quarantine(file, self._tools.conflicts / self.name)
             log.warning(
                 "partition %s: a local change to %s lost; it is kept in %s",
@@ -379,6 +391,8 @@ class Replica:
             self._open_directory()
             self._generation = self._directory.generation()
             self._tools.drain()
+            # A base that was lost cannot tell a file that was destroyed meanwhile from one that was never offered.
+            trusted = self._tools.base.trusted(self.name)
             scan = self._tools.store.scan(keys.objects(self.name))
             seen: set[str] = set()
             offers: list[str] = []
@@ -402,7 +416,8 @@ class Replica:
                     self._remember_on_disk(rows)
                     rows = []
             self._remember_on_disk(rows)
-            offers += self._without_remote(seen)
+            offers += self._without_remote(seen, trusted=trusted)
+            self._tools.base.trust(self.name)
             self._bump()
             self._floor = scan.revision
             self.applied_revision = max(self.applied_revision, scan.revision)
@@ -412,12 +427,12 @@ class Replica:
                 self.problem = ""
             return scan.revision
 
-    def _without_remote(self, seen: set[str]) -> Iterator[str]:
+    def _without_remote(self, seen: set[str], *, trusted: bool) -> Iterator[str]:
         """Files etcd does not have: removes what was deleted there, yields what was never offered."""
         gone = []
         for file in sorted((set(self._directory.files()) | set(self._known)) - seen):
             local = self._local(file)
-            action = decide.reconcile(self._known.get(file), local, None)
+            action = decide.reconcile(self._known.get(file), local, None, trusted=trusted)
             if action is Action.OFFER:
                 yield file
                 continue
@@ -494,6 +509,10 @@ class Replica:
 
     def _offer(self, files: Sequence[str]) -> None:
         """Compare-and-set local changes that nobody acknowledged; what loses is kept under conflicts/."""
+        for file in self._purged.intersection(files):
+            self._directory.remove(file)
+            self._dirty.discard(file)
+        files = [file for file in files if file not in self._purged]
         if not files:
             return
         changes = []
@@ -531,6 +550,21 @@ class Replica:
             self._remember([Row(file, Known(revision, None), None)])
         else:
             self._remember([Row(file, Known(item.mod_revision, identity(content.data)), content)])
+
+    # --- what was purged --------------------------------------------------------------------------------------
+
+    def purged(self, files: Iterable[str]) -> None:
+        """These objects are gone for good: no copy of them stays on this node, and none is kept if one turns up."""
+        with self._lock:
+            fresh = set(files) - self._purged
+            if not fresh:
+                return
+            self._purged |= fresh
+            for copy in (self._tools.conflicts / self.name).glob("*.object"):
+                # <time>-<file>, as `TokenDirectory.quarantine` names it.
+                if any(copy.name.endswith(f"-{file}") for file in fresh):
+                    copy.unlink(missing_ok=True)
+            self._tools.base.scrub()
 
     # --- small things -----------------------------------------------------------------------------------------
 

@@ -228,6 +228,22 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def compact(self, revision: int) -> None:
+        """Forget, physically, every value that was superseded or deleted at `revision` or before.
+
+        Done already is no error. Members' database files keep the freed pages until `defragment`. A scan or a watch
+        that needs the forgotten history ends with `Compacted`. Raises StoreUnavailable.
+        """
+
+    @abstractmethod
+    def defragment(self, endpoint: str) -> None:
+        """Write the database of the member at `endpoint` (as in `members`) anew, without freed pages.
+
+        The member answers nobody meanwhile: one at a time, and only while the others are healthy. Raises
+        StoreUnavailable if it did not answer within 60 seconds; it may still be at it.
+        """
+
+    @abstractmethod
     def members(self) -> tuple[MemberStatus, ...]:
         """The state of each configured endpoint, in that order; answers also without a majority, never raises."""
 

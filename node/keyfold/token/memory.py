@@ -29,6 +29,12 @@ class MemoryDirectory(TokenDirectory):
         self._files[name] = data
         self._changes[name] = self._clock
 
+    def wipe(self) -> None:
+        """As `rm -rf` of the directory."""
+        self._files.clear()
+        self._generation = 0
+        self._created = False
+
     def create(self) -> None:
         self._created = True
         self._check_disk("the token directory was not made")

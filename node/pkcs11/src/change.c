@@ -2,7 +2,9 @@
 
 #include "commit.h"
 #include "config.h"
+#include "deadline.h"
 #include "lock.h"
+#include "policy.h"
 #include "report.h"
 
 #include <errno.h>
@@ -48,8 +50,19 @@ CK_RV change_begin(struct change *self)
     error = lock_take(&self->lock, config->partition_dir, lock_name);
     if (error != 0)
         return no_lock(self, lock_name, error);
-    error = agent_connect(&self->agent, config->agent_socket);
+    error = agent_connect(&self->agent, config->agent_socket, deadline_in(AGENT_WAIT_MS));
     return error == 0 ? CKR_OK : no_agent(self, error);
+}
+
+CK_RV change_begin_update(struct change *self, unsigned *permitted)
+{
+    CK_RV rv = policy_judge_place(*permitted, true);
+
+    if (rv == CKR_OK)
+        rv = change_begin(self);
+    if (rv == CKR_OK)
+        rv = policy_admit(permitted);
+    return rv == CKR_OK ? policy_judge_place(*permitted, true) : rv;
 }
 
 bool change_is_guarded(const struct change *self)
@@ -60,7 +73,7 @@ bool change_is_guarded(const struct change *self)
 static CK_RV refusal(const char *code)
 {
     /* No room, on this node's disk or in the partition's quota: the application can do something about it. */
-    if (strcmp(code, "disk") == 0 || strcmp(code, "too_large") == 0)
+    if (strcmp(code, "disk") == 0 || strcmp(code, "too_large") == 0 || strcmp(code, "quota") == 0)
         return CKR_DEVICE_MEMORY;
     return CKR_DEVICE_ERROR;
 }
@@ -73,7 +86,7 @@ enum commit_outcome change_commit(struct change *self, const struct object_hints
     char what[128];
     struct commit_reply reply;
     size_t length = request_write(request, self->kind, config_current()->partition, objects, count);
-    int error = agent_commit(&self->agent, request, length, &reply);
+    int error = agent_ask(&self->agent, request, length, deadline_in(AGENT_WAIT_MS), &reply);
 
     switch (reply.outcome) {
     case COMMIT_DONE:

@@ -29,6 +29,12 @@ struct change {
  */
 CK_RV change_begin(struct change *self);
 
+/*
+ * change_begin of a change to what is on the token already, PINs included: CKR_TOKEN_WRITE_PROTECTED if the policy
+ * is read_only, which `permitted` tells, and is read anew once the lock is had.
+ */
+CK_RV change_begin_update(struct change *self, unsigned *permitted);
+
 /* change_begin succeeded. */
 bool change_is_guarded(const struct change *self);
 

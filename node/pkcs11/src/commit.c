@@ -29,10 +29,9 @@ static int as_timeout(int error)
     return error == EAGAIN ? ETIMEDOUT : error;
 }
 
-int agent_connect(struct private_fd *connection, const char *socket_path)
+int agent_connect(struct private_fd *connection, const char *socket_path, int64_t deadline)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int64_t deadline = deadline_in(AGENT_WAIT_MS);
     int error = private_fd_stream_socket(connection);
 
     if (error != 0)
@@ -112,10 +111,10 @@ static int receive_line(int fd, char line[REPLY_BYTES], int64_t deadline)
     }
 }
 
-int agent_commit(struct private_fd *connection, const char *request, size_t length, struct commit_reply *reply)
+int agent_ask(struct private_fd *connection, const char *request, size_t length, int64_t deadline,
+              struct commit_reply *reply)
 {
     char line[REPLY_BYTES];
-    int64_t deadline = deadline_in(AGENT_WAIT_MS);
     int error = send_all(connection->fd, request, length, deadline);
 
     *reply = (struct commit_reply){.outcome = COMMIT_UNKNOWN};

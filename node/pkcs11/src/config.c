@@ -62,9 +62,25 @@ static const char *read_partition_dir(struct config *self)
     return NULL;
 }
 
+static const char *read_policy(struct config *self)
+{
+    const char *path = setting("KEYFOLD_POLICY", NULL);
+    const char *slash = strrchr(self->partition_dir, '/');
+    const char *name = slash != NULL ? slash + 1 : self->partition_dir;
+    int length;
+
+    if (path != NULL)
+        return copy(self->policy, sizeof self->policy, path) ? NULL : "KEYFOLD_POLICY is too long";
+    if (!is_partition_name(name))
+        return "the partition's directory is not named like a partition, and KEYFOLD_POLICY does not name its policy";
+    length = snprintf(self->policy, sizeof self->policy, "/run/keyfold/policy/%s", name);
+    return length > 0 && (size_t)length < sizeof self->policy ? NULL : "the policy file's name is too long";
+}
+
 static const char *read_all(struct config *self)
 {
     const char *partition = geteuid() == 0 ? setting("KEYFOLD_PARTITION", "") : "";
+    const char *problem;
 
     if (!copy(self->agent_socket, sizeof self->agent_socket,
               setting("KEYFOLD_AGENT_SOCKET", "/run/keyfold/agent.sock")))
@@ -73,7 +89,8 @@ static const char *read_all(struct config *self)
         return "KEYFOLD_PARTITION is not a partition's name";
     if (!copy(self->partition, sizeof self->partition, partition))
         return "KEYFOLD_PARTITION is too long";
-    return read_partition_dir(self);
+    problem = read_partition_dir(self);
+    return problem != NULL ? problem : read_policy(self);
 }
 
 const char *config_load(void)

@@ -8,6 +8,7 @@
 struct config {
     char agent_socket[sizeof ((struct sockaddr_un *)0)->sun_path]; /* KEYFOLD_AGENT_SOCKET */
     char partition_dir[PATH_MAX];                                  /* KEYFOLD_PARTITION_DIR: the locks */
+    char policy[PATH_MAX];                                         /* KEYFOLD_POLICY: the policy file */
     char partition[32]; /* KEYFOLD_PARTITION, uid 0 only; empty: the agent knows by our uid */
 };
 
@@ -16,7 +17,8 @@ const char *config_softhsm_library(void);
 
 /*
  * Read the environment anew. Returns NULL, or what is wrong with it (a phrase for report()); then what was
- * read before stays. Without KEYFOLD_PARTITION_DIR the directory of SOFTHSM2_CONF is used.
+ * read before stays. Without KEYFOLD_PARTITION_DIR the directory of SOFTHSM2_CONF is used; its name is the partition's,
+ * and says which policy file, without KEYFOLD_POLICY.
  */
 const char *config_load(void);
 

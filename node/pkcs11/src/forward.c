@@ -1,12 +1,17 @@
 /*
- * The function list: SoftHSM's own, with the calls that change something replaced. Signing, finding and the rest
- * are SoftHSM's function pointers and go there directly, at no cost.
+ * The function list: SoftHSM's own, with the calls replaced that change something or that the policy may forbid. What
+ * is left of SoftHSM's function pointers neither touches an object nor asks for a session.
  */
-#include "changes.h"
 #include "config.h"
+#include "creations.h"
+#include "guards.h"
+#include "mechanisms.h"
+#include "pins.h"
+#include "policy.h"
 #include "private_fd.h"
 #include "report.h"
 #include "softhsm.h"
+#include "updates.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -18,18 +23,36 @@ static CK_FUNCTION_LIST own_list;
 static pthread_once_t load_once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t initialize_mutex = PTHREAD_MUTEX_INITIALIZER;
 
+struct obstacle {
+    const char *problem; /* NULL: none */
+    const char *next;
+};
+
+/* Everything that is read once: environment, policy, mechanisms. Without any of it nothing may be done. */
+static struct obstacle configure(void)
+{
+    struct obstacle found = {config_load(), "correct the environment"};
+
+    if (found.problem == NULL)
+        found = (struct obstacle){policy_map(config_current()->policy),
+                                  "systemctl restart keyfold-agent, which writes /run/keyfold/policy"};
+    if (found.problem == NULL)
+        found = (struct obstacle){mechanisms_load(), "softhsm2-util --show-slots"};
+    return found;
+}
+
 static CK_RV initialize(CK_VOID_PTR arguments)
 {
-    const char *problem;
+    struct obstacle obstacle;
     CK_RV rv;
 
     pthread_mutex_lock(&initialize_mutex);
     rv = softhsm->C_Initialize(arguments);
     /* SoftHSM may have been initialised without us, by an application that loads both; configure then, too. */
-    if (rv == CKR_OK || (rv == CKR_CRYPTOKI_ALREADY_INITIALIZED && config_current() == NULL)) {
-        problem = config_load();
-        if (problem != NULL) {
-            report("C_Initialize", problem, "the module is not initialised", "correct the environment");
+    if (rv == CKR_OK || (rv == CKR_CRYPTOKI_ALREADY_INITIALIZED && !policy_is_mapped())) {
+        obstacle = configure();
+        if (obstacle.problem != NULL) {
+            report("C_Initialize", obstacle.problem, "the module is not initialised", obstacle.next);
             if (rv == CKR_OK)
                 softhsm->C_Finalize(NULL);
             rv = CKR_GENERAL_ERROR;
@@ -46,6 +69,8 @@ static CK_RV get_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO_PTR info)
     /* SoftHSM would take 4; applications that ask first shall hear the truth. */
     if (rv == CKR_OK && info->ulMinPinLen < LEAST_PIN_BYTES)
         info->ulMinPinLen = LEAST_PIN_BYTES;
+    if (rv == CKR_OK && (policy_now() & POLICY_WRITE) == 0)
+        info->flags |= CKF_WRITE_PROTECTED;
     return rv;
 }
 
@@ -83,7 +108,10 @@ static void load(void)
     own_list.C_Initialize = initialize;
     own_list.C_GetFunctionList = C_GetFunctionList;
     own_list.C_GetTokenInfo = get_token_info;
-    changes_install(&own_list);
+    creations_install(&own_list);
+    updates_install(&own_list);
+    pins_install(&own_list);
+    guards_install(&own_list);
     softhsm = theirs;
 }
 

@@ -1,6 +1,7 @@
 #include "object.h"
 
 #include "softhsm.h"
+#include "template.h"
 
 #include <stddef.h>
 
@@ -9,8 +10,7 @@ static bool has_value(const CK_ATTRIBUTE *attribute, CK_ULONG at_most)
     return attribute->ulValueLen != CK_UNAVAILABLE_INFORMATION && attribute->ulValueLen <= at_most;
 }
 
-/* C_GetAttributeValue fills what it can even when it names one attribute it could not (PKCS#11 2.40 §5.7). */
-static bool filled_what_it_could(CK_RV rv)
+bool object_filled_what_it_could(CK_RV rv)
 {
     return rv == CKR_OK || rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_SENSITIVE
            || rv == CKR_BUFFER_TOO_SMALL;
@@ -25,6 +25,29 @@ enum tokenness object_tokenness(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE obje
         || wanted.ulValueLen != sizeof token)
         return UNKNOWN_OBJECT;
     return token == CK_FALSE ? SESSION_OBJECT : TOKEN_OBJECT;
+}
+
+struct object_nature object_look(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object)
+{
+    enum { TOKEN, CLASS, EXTRACTABLE, SENSITIVE, WANTED };
+    struct object_nature nature = {UNKNOWN_OBJECT, true, true, false};
+    CK_BBOOL token = CK_TRUE, extractable = CK_TRUE, sensitive = CK_FALSE;
+    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+    CK_ATTRIBUTE wanted[WANTED] = {
+        [TOKEN] = {CKA_TOKEN, &token, sizeof token},
+        [CLASS] = {CKA_CLASS, &class, sizeof class},
+        [EXTRACTABLE] = {CKA_EXTRACTABLE, &extractable, sizeof extractable},
+        [SENSITIVE] = {CKA_SENSITIVE, &sensitive, sizeof sensitive},
+    };
+
+    if (!object_filled_what_it_could(softhsm->C_GetAttributeValue(session, object, wanted, WANTED)))
+        return nature;
+    if (wanted[TOKEN].ulValueLen == sizeof token)
+        nature.tokenness = token == CK_FALSE ? SESSION_OBJECT : TOKEN_OBJECT;
+    nature.may_be_key = template_may_be_key(&wanted[CLASS], 1);
+    nature.extractable = wanted[EXTRACTABLE].ulValueLen != sizeof extractable || extractable != CK_FALSE;
+    nature.sensitive = wanted[SENSITIVE].ulValueLen == sizeof sensitive && sensitive == CK_TRUE;
+    return nature;
 }
 
 enum template_token template_token(const CK_ATTRIBUTE *template, CK_ULONG count)
@@ -61,7 +84,7 @@ bool object_describe(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, struct 
         [ID] = {CKA_ID, hints->id.value, sizeof hints->id.value},
     };
 
-    if (!filled_what_it_could(softhsm->C_GetAttributeValue(session, object, wanted, WANTED)))
+    if (!object_filled_what_it_could(softhsm->C_GetAttributeValue(session, object, wanted, WANTED)))
         return false;
     if (!has_value(&wanted[CLASS], sizeof hints->class))
         return false;

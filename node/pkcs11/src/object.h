@@ -29,6 +29,19 @@ enum tokenness { SESSION_OBJECT, TOKEN_OBJECT, UNKNOWN_OBJECT };
 /* Ask SoftHSM for CKA_TOKEN. UNKNOWN_OBJECT: no such handle, or not readable in this session. */
 enum tokenness object_tokenness(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object);
 
+/* What the policy asks about a new object; where SoftHSM does not answer, the worst. */
+struct object_nature {
+    enum tokenness tokenness;
+    bool may_be_key; /* secret or private */
+    bool extractable;
+    bool sensitive;
+};
+
+struct object_nature object_look(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object);
+
+/* C_GetAttributeValue fills what it can even when it names one attribute it could not (PKCS#11 2.40 §5.7). */
+bool object_filled_what_it_could(CK_RV rv);
+
 /* CKA_TOKEN as a template has it. */
 enum template_token { TOKEN_UNSAID, TOKEN_DENIED, TOKEN_POSSIBLE };
 

@@ -64,6 +64,27 @@ size_t request_write(char start[REQUEST_BYTES], enum commit_kind kind, const cha
     return text.length;
 }
 
+/* A partition's name has at most 28 characters (config.c), so nothing is cut. */
+static size_t login_write(char text[LOGIN_REQUEST_BYTES], const char *op, const char *partition, const char *user,
+                          const char *result)
+{
+    bool named = partition[0] != '\0';
+    int length = snprintf(text, LOGIN_REQUEST_BYTES, "{\"op\":\"%s\"%s%s%s,\"user\":\"%s\"%s}\n", op,
+                          named ? ",\"partition\":\"" : "", partition, named ? "\"" : "", user, result);
+
+    return length > 0 ? (size_t)length : 0;
+}
+
+size_t login_begin_write(char text[LOGIN_REQUEST_BYTES], const char *partition, const char *user)
+{
+    return login_write(text, "login_begin", partition, user, "");
+}
+
+size_t login_result_write(char text[LOGIN_REQUEST_BYTES], const char *partition, const char *user, bool ok)
+{
+    return login_write(text, "login_result", partition, user, ok ? ",\"ok\":true" : ",\"ok\":false");
+}
+
 /* A prefix that is followed by the end of its JSON value, so that `true` is not found in `truely`. */
 static bool begins_with(const char *line, const char *prefix)
 {

@@ -1,4 +1,4 @@
-/* The commit request and its reply as text (docs/interfaces.md §3). No I/O. */
+/* The requests to the agent and its reply as text (docs/interfaces.md §3). No I/O. */
 #ifndef KEYFOLD_PROTOCOL_H
 #define KEYFOLD_PROTOCOL_H
 
@@ -17,6 +17,13 @@ enum commit_kind { COMMIT_CREATE, COMMIT_UPDATE };
 /* Write the request, newline included, into `text`; returns its length. `partition` "" is left out. */
 size_t request_write(char text[REQUEST_BYTES], enum commit_kind kind, const char *partition,
                      const struct object_hints *objects, size_t count);
+
+/* Both login requests; the same rules. */
+#define LOGIN_REQUEST_BYTES 128
+
+/* `user` is "user" or "so". */
+size_t login_begin_write(char text[LOGIN_REQUEST_BYTES], const char *partition, const char *user);
+size_t login_result_write(char text[LOGIN_REQUEST_BYTES], const char *partition, const char *user, bool ok);
 
 enum commit_outcome {
     COMMIT_DONE,    /* a majority has it */

@@ -15,6 +15,7 @@ static void clear(void)
     unsetenv("KEYFOLD_PARTITION_DIR");
     unsetenv("KEYFOLD_PARTITION");
     unsetenv("KEYFOLD_SOFTHSM_LIBRARY");
+    unsetenv("KEYFOLD_POLICY");
     setenv("SOFTHSM2_CONF", "/var/lib/keyfold/partitions/acme/softhsm2.conf", 1);
 }
 
@@ -32,14 +33,17 @@ static void defaults(void)
     check(config_load() == NULL, "SOFTHSM2_CONF alone is enough");
     check_text(config_current()->agent_socket, "/run/keyfold/agent.sock", "the agent's socket");
     check_text(config_current()->partition_dir, "/var/lib/keyfold/partitions/acme", "the partition's directory");
+    check_text(config_current()->policy, "/run/keyfold/policy/acme", "the policy is that of the directory's name");
     check_text(config_current()->partition, "", "no partition is named");
     check_text(config_softhsm_library(), "/usr/lib/softhsm/libsofthsm2.so", "SoftHSM's library");
     setenv("KEYFOLD_PARTITION_DIR", "/elsewhere", 1);
+    setenv("KEYFOLD_POLICY", "/c.policy", 1);
     setenv("KEYFOLD_AGENT_SOCKET", "/a.sock", 1);
     setenv("KEYFOLD_SOFTHSM_LIBRARY", "/b.so", 1);
     check(config_load() == NULL, "all can be set");
     check_text(config_current()->partition_dir, "/elsewhere", "the directory as told");
     check_text(config_current()->agent_socket, "/a.sock", "the socket as told");
+    check_text(config_current()->policy, "/c.policy", "the policy as told");
     check_text(config_softhsm_library(), "/b.so", "the library as told");
 }
 
@@ -55,6 +59,8 @@ static void refusals(void)
     refused("SOFTHSM2_CONF", "softhsm2.conf", "a SoftHSM configuration that is no full path");
     refused("SOFTHSM2_CONF", "", "no SoftHSM configuration");
     refused("KEYFOLD_AGENT_SOCKET", much, "a socket's path too long");
+    refused("KEYFOLD_POLICY", much, "a policy's path too long");
+    refused("SOFTHSM2_CONF", "/tmp/Not-A-Partition/softhsm2.conf", "a directory no partition can have, and no policy named");
     check_text(config_current()->partition_dir, "/elsewhere", "what was configured before stays");
 }
 

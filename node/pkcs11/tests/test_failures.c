@@ -145,7 +145,10 @@ static void refused_creations_are_gone_here_too(void)
     fake_agent_reply(partition.agent, REPLY_REFUSED("disk"));
     check_number(make_data("full", &yes, &object), CKR_DEVICE_MEMORY, "a full disk is told as such");
     fake_agent_reply(partition.agent, REPLY_REFUSED("too_large"));
+    check_number(make_data("full", &yes, &object), CKR_DEVICE_MEMORY, "so is an object too large");
+    fake_agent_reply(partition.agent, REPLY_REFUSED("quota"));
     check_number(make_data("full", &yes, &object), CKR_DEVICE_MEMORY, "so is a full partition");
+    check_number(count_labelled(&partition, "full"), 0, "and nothing is left behind");
     check_number(make_data("undestroyable", &no, &object), CKR_DEVICE_MEMORY, "an undestroyable object fails too");
     check_number(count_labelled(&partition, "undestroyable"), 0, "and is gone");
     fake_agent_on_request(partition.agent, NULL, NULL);

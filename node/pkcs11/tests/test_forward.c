@@ -1,4 +1,4 @@
-/* The function list: SoftHSM's own but for the calls that need a commit. */
+/* The function list: SoftHSM's own but for the calls that need a commit or that the policy may forbid. */
 #include "partition.h"
 #include "tap.h"
 
@@ -15,29 +15,25 @@ struct entry {
 #define REPLACED(function) {#function, offsetof(CK_FUNCTION_LIST, function), true}
 
 static const struct entry entries[] = {
-    REPLACED(C_Initialize),      DIRECT(C_Finalize),           DIRECT(C_GetInfo),
-    REPLACED(C_GetFunctionList), DIRECT(C_GetSlotList),        DIRECT(C_GetSlotInfo),
-    REPLACED(C_GetTokenInfo),    DIRECT(C_GetMechanismList),   DIRECT(C_GetMechanismInfo),
-    REPLACED(C_InitToken),       REPLACED(C_InitPIN),          REPLACED(C_SetPIN),
-    DIRECT(C_OpenSession),       DIRECT(C_CloseSession),       DIRECT(C_CloseAllSessions),
-    DIRECT(C_GetSessionInfo),    DIRECT(C_GetOperationState),  DIRECT(C_SetOperationState),
-    DIRECT(C_Login),             DIRECT(C_Logout),             REPLACED(C_CreateObject),
-    REPLACED(C_CopyObject),      REPLACED(C_DestroyObject),    DIRECT(C_GetObjectSize),
-    DIRECT(C_GetAttributeValue), REPLACED(C_SetAttributeValue), DIRECT(C_FindObjectsInit),
-    DIRECT(C_FindObjects),       DIRECT(C_FindObjectsFinal),   DIRECT(C_EncryptInit),
-    DIRECT(C_Encrypt),           DIRECT(C_EncryptUpdate),      DIRECT(C_EncryptFinal),
-    DIRECT(C_DecryptInit),       DIRECT(C_Decrypt),            DIRECT(C_DecryptUpdate),
-    DIRECT(C_DecryptFinal),      DIRECT(C_DigestInit),         DIRECT(C_Digest),
-    DIRECT(C_DigestUpdate),      DIRECT(C_DigestKey),          DIRECT(C_DigestFinal),
-    DIRECT(C_SignInit),          DIRECT(C_Sign),               DIRECT(C_SignUpdate),
-    DIRECT(C_SignFinal),         DIRECT(C_SignRecoverInit),    DIRECT(C_SignRecover),
-    DIRECT(C_VerifyInit),        DIRECT(C_Verify),             DIRECT(C_VerifyUpdate),
-    DIRECT(C_VerifyFinal),       DIRECT(C_VerifyRecoverInit),  DIRECT(C_VerifyRecover),
-    DIRECT(C_DigestEncryptUpdate), DIRECT(C_DecryptDigestUpdate), DIRECT(C_SignEncryptUpdate),
-    DIRECT(C_DecryptVerifyUpdate), REPLACED(C_GenerateKey),    REPLACED(C_GenerateKeyPair),
-    DIRECT(C_WrapKey),           REPLACED(C_UnwrapKey),        REPLACED(C_DeriveKey),
-    DIRECT(C_SeedRandom),        DIRECT(C_GenerateRandom),     DIRECT(C_GetFunctionStatus),
-    DIRECT(C_CancelFunction),    DIRECT(C_WaitForSlotEvent),
+    REPLACED(C_Initialize), DIRECT(C_Finalize), DIRECT(C_GetInfo), REPLACED(C_GetFunctionList),
+    DIRECT(C_GetSlotList), DIRECT(C_GetSlotInfo), REPLACED(C_GetTokenInfo), DIRECT(C_GetMechanismList),
+    REPLACED(C_GetMechanismInfo), REPLACED(C_InitToken), REPLACED(C_InitPIN), REPLACED(C_SetPIN),
+    REPLACED(C_OpenSession), DIRECT(C_CloseSession), DIRECT(C_CloseAllSessions), REPLACED(C_GetSessionInfo),
+    REPLACED(C_GetOperationState), REPLACED(C_SetOperationState), REPLACED(C_Login), DIRECT(C_Logout),
+    REPLACED(C_CreateObject), REPLACED(C_CopyObject), REPLACED(C_DestroyObject), REPLACED(C_GetObjectSize),
+    REPLACED(C_GetAttributeValue), REPLACED(C_SetAttributeValue), REPLACED(C_FindObjectsInit),
+    REPLACED(C_FindObjects), REPLACED(C_FindObjectsFinal), REPLACED(C_EncryptInit), REPLACED(C_Encrypt),
+    REPLACED(C_EncryptUpdate), REPLACED(C_EncryptFinal), REPLACED(C_DecryptInit), REPLACED(C_Decrypt),
+    REPLACED(C_DecryptUpdate), REPLACED(C_DecryptFinal), REPLACED(C_DigestInit), REPLACED(C_Digest),
+    REPLACED(C_DigestUpdate), REPLACED(C_DigestKey), REPLACED(C_DigestFinal), REPLACED(C_SignInit),
+    REPLACED(C_Sign), REPLACED(C_SignUpdate), REPLACED(C_SignFinal), REPLACED(C_SignRecoverInit),
+    REPLACED(C_SignRecover), REPLACED(C_VerifyInit), REPLACED(C_Verify), REPLACED(C_VerifyUpdate),
+    REPLACED(C_VerifyFinal), REPLACED(C_VerifyRecoverInit), REPLACED(C_VerifyRecover),
+    REPLACED(C_DigestEncryptUpdate), REPLACED(C_DecryptDigestUpdate), REPLACED(C_SignEncryptUpdate),
+    REPLACED(C_DecryptVerifyUpdate), REPLACED(C_GenerateKey), REPLACED(C_GenerateKeyPair),
+    REPLACED(C_WrapKey), REPLACED(C_UnwrapKey), REPLACED(C_DeriveKey), REPLACED(C_SeedRandom),
+    REPLACED(C_GenerateRandom), DIRECT(C_GetFunctionStatus), DIRECT(C_CancelFunction),
+    DIRECT(C_WaitForSlotEvent),
 };
 
 static void table_is_softhsms_but_for_the_wrapped_calls(const struct partition *partition)

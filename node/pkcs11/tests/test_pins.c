@@ -83,12 +83,14 @@ static void a_pin_nobody_committed_is_set_back(void)
     check(logs_in_with(CKU_USER, USER_PIN), "also for a process that starts now");
     fake_agent_stop(partition.agent);
     check_number(set_pin(USER_PIN, NEW_PIN), CKR_DEVICE_ERROR, "C_SetPIN without an agent");
+    partition.agent = fake_agent_start(partition.agent_socket);
     check(logs_in_with(CKU_USER, USER_PIN), "changes nothing");
     need(module->C_Login(session, CKU_SO, text(SO_PIN), sizeof SO_PIN - 1) == CKR_OK, "SO login");
+    fake_agent_stop(partition.agent);
     check_number(module->C_InitPIN(session, text(NEW_PIN), sizeof NEW_PIN - 1), CKR_DEVICE_ERROR,
                  "C_InitPIN without an agent");
-    check(logs_in_with(CKU_USER, USER_PIN), "changes nothing");
     partition.agent = fake_agent_start(partition.agent_socket);
+    check(logs_in_with(CKU_USER, USER_PIN), "changes nothing");
 }
 
 static void put_files_back(const char *request, void *context)

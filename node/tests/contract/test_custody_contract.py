@@ -15,11 +15,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from keyfold.custody.audit_signer import AuditSigner
 from keyfold.custody.create import CreatedSystem, create_partition_token, create_system_token, read_data_key
 from keyfold.custody.derive import derive
 from keyfold.custody.keys import SystemKeys
 from keyfold.custody.memory_keys import MemorySystemKeys
-from keyfold.custody.objects import backup_label, data_label, manifest_label
+from keyfold.custody.objects import audit_label, backup_label, data_label, manifest_label
 from keyfold.custody.softhsm import open_token, softhsm
 from keyfold.custody.token_keys import TokenSystemKeys
 from keyfold.errors import KeyfoldError
@@ -38,6 +39,11 @@ SIGNING_KEY = "55238e8f4de1469e3def97b17bab44c243957e44330cc1cfb4e35705dc32da64"
 SIGNATURE = (
     "94dd7496ea8e434aaacd56f0ead55f942f9f4d1963a24d0153c16f29d003cd09"
     "e175db7740e41870b53b0e1b5b56d35578d9c7a901a3d8ac32158f7f99995604"
+)
+AUDIT_KEY = "8b69e9a129c238c5d54bcd76b0ae52af339e965dfb1303dd4c811bf204f73fa8"
+AUDIT_SIGNATURE = (
+    "8f07ea3504f7edb385d55d9ab3c9b7b430c838a83f3f5102d2e704fa411385a6"
+    "184a3c4af598d43d83154c1c644828b305d67bd70d22c6f07284fe3d858ddb0e"
 )
 # The peer with this private scalar shares a secret that begins with a zero byte.
 ZERO_LEADING_PEER = 138
@@ -81,12 +87,14 @@ class TestEveryImplementation:
     def test_the_golden_root_gives_the_golden_public_keys(self, keys: SystemKeys) -> None:
         assert keys.backup_public_key().hex() == BACKUP_POINT
         assert keys.signing_public_key().hex() == SIGNING_KEY
+        assert keys.audit_public_key().hex() == AUDIT_KEY
 
     def test_the_golden_root_gives_the_golden_data_key(self, keys: SystemKeys) -> None:
         assert keys.data_key().hex() == DATA_KEY
 
     def test_signatures_are_deterministic_and_verify(self, keys: SystemKeys) -> None:
         assert keys.sign(b"manifest").hex() == SIGNATURE
+        assert keys.sign_audit(b"manifest").hex() == AUDIT_SIGNATURE
         public = ed25519.Ed25519PublicKey.from_public_bytes(keys.signing_public_key())
         for message in (b"x", b"x" * 100_000):
             public.verify(keys.sign(message), message)
@@ -94,6 +102,8 @@ class TestEveryImplementation:
     def test_an_empty_message_is_refused(self, keys: SystemKeys) -> None:
         with pytest.raises(ValueError, match="empty"):
             keys.sign(b"")
+        with pytest.raises(ValueError, match="empty"):
+            keys.sign_audit(b"")
 
     def test_both_ends_compute_the_same_secret(self, keys: SystemKeys) -> None:
         peer = ec.generate_private_key(ec.SECP256R1())
@@ -123,15 +133,22 @@ class TestToken:
             status = path.stat()
             assert (status.st_uid, status.st_gid) == OWNER, path
             assert stat.S_IMODE(status.st_mode) == (0o700 if path.is_dir() else 0o600), path
-        assert len(list(made.glob("*.object"))) == 6
+        assert len(list(made.glob("*.object"))) == 8
 
     def test_creation_returns_the_public_halves(self, token: SystemToken) -> None:
         assert token.created.backup_public_key.hex() == BACKUP_POINT
         assert token.created.signing_public_key.hex() == SIGNING_KEY
+        assert token.created.audit_public_key.hex() == AUDIT_KEY
 
     def test_no_file_of_the_token_holds_a_secret_in_clear(self, token: SystemToken) -> None:
         derived = derive(ROOT, CLUSTER)
-        secrets = (derived.backup_scalar.to_bytes(32, "big"), derived.data_prk, derived.manifest_seed, PIN.encode())
+        secrets = (
+            derived.backup_scalar.to_bytes(32, "big"),
+            derived.data_prk,
+            derived.manifest_seed,
+            derived.audit_seed,
+            PIN.encode(),
+        )
         for path in token.partition.rglob("*"):
             if path.is_file():
                 assert not any(secret in path.read_bytes() for secret in secrets), path
@@ -141,6 +158,7 @@ class TestToken:
         [
             (PyKCS11.CKO_PRIVATE_KEY, backup_label(1)),
             (PyKCS11.CKO_PRIVATE_KEY, manifest_label(1)),
+            (PyKCS11.CKO_PRIVATE_KEY, audit_label(1)),
             (PyKCS11.CKO_SECRET_KEY, data_label(1)),
         ],
     )
@@ -168,6 +186,28 @@ class TestToken:
 
     def test_the_data_key_is_read_by_a_process_of_its_own(self, token: SystemToken) -> None:
         assert read_data_key(token.partition, PIN).hex() == DATA_KEY
+
+    def test_the_audit_key_signs_in_a_process_of_its_own_that_is_started_again_after_it_died(
+        self, token: SystemToken
+    ) -> None:
+        signer = AuditSigner(token.partition)
+        try:
+            assert [signature.hex() for signature in signer.sign([b"manifest"], 1, PIN)] == [AUDIT_SIGNATURE]
+            helper = signer._process
+            assert helper is not None
+            assert signer.sign([b"x"] * 3, 1, "it is not asked again")[0] == signer.sign([b"x"], 1, PIN)[0]
+            assert signer._process is helper
+            helper.kill()
+            helper.wait()
+            assert [signature.hex() for signature in signer.sign([b"manifest"], 1, PIN)] == [AUDIT_SIGNATURE]
+            with pytest.raises(KeyfoldError) as missing:
+                signer.sign([b"x"], 7, PIN)
+            assert missing.value.code == "not_found"
+            with pytest.raises(KeyfoldError) as wrong:
+                signer.sign([b"x"], 1, "wrong-pin-wrong")
+            assert wrong.value.code == "denied"
+        finally:
+            signer.close()
 
     def test_a_wrong_pin_is_denied_and_not_repeated(self, token: SystemToken) -> None:
         with pytest.raises(KeyfoldError) as caught:

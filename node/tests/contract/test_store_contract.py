@@ -569,3 +569,25 @@ def test_members_tell_their_state(store: Store) -> None:
     (member,) = store.members()
     assert (member.healthy, member.leader, member.error) == (True, True, "")
     assert member.revision == store.revision()
+
+
+def test_what_was_deleted_cannot_be_read_at_any_revision_after_compaction(backend: Backend, prefix: str) -> None:
+    with backend.open() as store:
+        old = store.txn((), [Put(f"{prefix}a", b"secret")]).revision
+        gone = store.txn((), [Delete(f"{prefix}a")]).revision
+        store.compact(gone)
+        store.compact(gone)
+        with pytest.raises(Compacted):
+            store.get(f"{prefix}a", revision=old)
+        assert store.get(f"{prefix}a") is None
+        assert store.txn((), [Put(f"{prefix}b", b"")]).succeeded
+
+
+def test_every_member_can_be_defragmented_and_goes_on(backend: Backend, prefix: str) -> None:
+    with backend.open() as store:
+        store.txn((), [Put(f"{prefix}a", b"1")])
+        for member in store.members():
+            store.defragment(member.endpoint)
+        found = store.get(f"{prefix}a")
+        assert found is not None
+        assert found.value == b"1"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import socket
 import subprocess
 import threading
@@ -83,6 +85,16 @@ class LocalMachine(Machine):
         return os.getuid(), os.getgid()
 
 
+class LiveJournal:
+    """What journald would have: `entries` are the fields of each."""
+
+    def __init__(self) -> None:
+        self.entries: list[Mapping[str, str]] = []
+
+    def send(self, message: str, priority: int, fields: Mapping[str, str]) -> None:
+        self.entries.append({"MESSAGE": message, "PRIORITY": str(priority), **fields})
+
+
 class LiveNode:
     """`kill` ends the agent without any clean-up of what it had done; `start` brings a new one up on the same disk."""
 
@@ -101,12 +113,14 @@ class LiveNode:
         )
         (self.config.state / "agent").mkdir(parents=True)
         self.client = AgentClient(self.config.agent_socket)
+        self.journal = LiveJournal()
         self.start()
 
     def start(self) -> None:
         base = Base(self.config.state / "agent" / "base.sqlite")
         store = open_store(self.config.etcd)
-        self.service = Service(self.config, store, LocalMachine(self.config), base, SystemClock())
+        machine = LocalMachine(self.config)
+        self.service = Service(self.config, store, machine, base, SystemClock(), journal=self.journal)
         self._server = AgentServer(self.config.agent_socket, operations(self.service))
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         self.service.start()
@@ -187,6 +201,11 @@ class LiveCluster:
 
 
 def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """Below the range that clients are given ports from: one that dials etcd while it is down could be given etcd's own
+    port, connect to itself, and keep etcd from coming back.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port

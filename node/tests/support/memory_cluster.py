@@ -11,6 +11,7 @@ from keyfold.replication import keys
 from keyfold.replication.base import Base
 from keyfold.replication.replica import Replica, Tools
 from keyfold.replication.sealed import DataKeySealer
+from keyfold.replication.usage import Usage, count, decode
 from keyfold.store.interface import Event
 from keyfold.store.memory import MemoryEtcd, MemoryStore
 from keyfold.token.locks import MemoryPartitionLocks
@@ -33,7 +34,15 @@ def object_file(value: bytes, *, object_class: int = 4, generation: int = 1, lab
 class Node:
     """`crash` forgets everything that is only in memory; `start` is what the agent does when it comes up."""
 
-    def __init__(self, name: str, etcd: MemoryEtcd, tmp: Path, *, key_invalidation: bool = True) -> None:
+    def __init__(
+        self,
+        name: str,
+        etcd: MemoryEtcd,
+        tmp: Path,
+        *,
+        key_invalidation: bool = True,
+        max_size_bytes: int | None = None,
+    ) -> None:
         self.name = name
         self.store = MemoryStore(etcd)
         self.directory = MemoryDirectory()
@@ -41,6 +50,7 @@ class Node:
         self.base = Base(":memory:")
         self.conflicts = tmp / name
         self._key_invalidation = key_invalidation
+        self._max_size_bytes = max_size_bytes
         self._pending: list[str] = []
         self._report: Callable[[str], None] = self._pending.append
         self.start()
@@ -60,6 +70,7 @@ class Node:
             tools,
             watch=self._watch,
             key_invalidation=self._key_invalidation,
+            max_size_bytes=self._max_size_bytes,
         )
 
     def _watch(self, report: Callable[[str], None]) -> None:
@@ -141,6 +152,20 @@ def committed(store: MemoryStore) -> dict[str, bytes]:
         content = SEALER.open(item.key, item.value)
         found[item.key.removeprefix(keys.objects(PARTITION))] = content.data[8:]
     return found
+
+
+def usage(store: MemoryStore) -> Usage:
+    """The partition's figures as etcd has them."""
+    return decode(store.get(keys.usage(PARTITION)))
+
+
+def counted(store: MemoryStore) -> Usage:
+    """The same, counted from the objects."""
+    return count(map(_whole, committed(store).values()), map(_whole, invalidated(store).values()))
+
+
+def _whole(data: bytes) -> int:
+    return len(data) + 8
 
 
 def invalidated(store: MemoryStore) -> dict[str, bytes]:

@@ -28,6 +28,7 @@ EMPTY: dict[str, Any] = {
     "quorum": True,
     "revision": 10,
     "partitions": {},
+    "officers": None,
     "nodes": [
         {"name": "hsm1", "agent": "up"},
         {"name": "hsm2", "agent": "up"},

@@ -18,6 +18,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, (HERE / "node_path").read_text())
 
+from keyfold.approval import officers  # noqa: E402
 from keyfold.config import Package  # noqa: E402 - found only through the line above
 from keyfold.errors import KeyfoldError  # noqa: E402
 from keyfold.partition.plan import plan  # noqa: E402
@@ -59,6 +60,24 @@ def _partition_apply(options: argparse.Namespace, state: dict[str, Any]) -> dict
         "changed": any(change.action != "none" for change in changes),
         "changes": [change.as_reply() for change in changes],
         "revision": state["revision"],
+    }
+
+
+def _officers_apply(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    given = json.load(sys.stdin)
+    kept = state["officers"]
+    change = officers.plan(given, officers.decode(None if kept is None else json.dumps(kept).encode()))
+    approval = given.get("approval")
+    if not options.check and change.needs_approval and approval is None:
+        raise KeyfoldError("unapproved", "it needs 2 of ada, grace", not_done="nothing", next_step="ssh-keygen -Y sign")
+    if not options.check:
+        state["officers"], state["approval"] = change.after.as_row(), approval
+    return {
+        "ok": True,
+        "action": change.action,
+        "before": change.before.as_row(),
+        "after": change.after.as_row(),
+        "approved_by": [] if approval is None else ["ada", "grace"],
     }
 
 
@@ -167,6 +186,7 @@ def _restore(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, An
 _COMMANDS = {
     ("status", None): _status,
     ("partition", "apply"): _partition_apply,
+    ("officers", "apply"): _officers_apply,
     ("cluster", "init"): _cluster_init,
     ("cluster", "info"): _cluster_info,
     ("backup-key", "rotate"): _backup_key_rotate,
@@ -195,7 +215,7 @@ def _parser() -> argparse.ArgumentParser:
         if (noun, verb) == ("rebuild", "run"):
             command.add_argument("--set", required=True)
             command.add_argument("--dry-run", action="store_true")
-        if (noun, verb) == ("partition", "apply"):
+        if verb == "apply" and noun in ("partition", "officers"):
             command.add_argument("--check", action="store_true")
         if (noun, verb) == ("backup", "run"):
             command.add_argument("--partition", action="append")

@@ -23,12 +23,16 @@ MODULES = [
     "keyfold_ceremony",
     "keyfold_cluster_info",
     "keyfold_genesis",
+    "keyfold_officers",
     "keyfold_partition",
     "keyfold_rebuild",
     "keyfold_restore",
 ]
 # They run on the controller: the work, and the argument spec, are in the action plugin of that name.
 ACTIONS = ["keyfold_backup_key", "keyfold_ceremony", "keyfold_genesis", "keyfold_rebuild"]
+
+OFFICER = {"name": "ada", "key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB"}
+LOOKUPS = ["keyfold_approval", "keyfold_genesis", "keyfold_initial_pins", "keyfold_throwaway_officers"]
 
 
 def argument_spec(name: str) -> dict[str, Any]:
@@ -93,7 +97,7 @@ def test_every_secret_option_is_hidden() -> None:
 def test_ansible_doc_renders_every_module_and_plugin() -> None:
     ansible_doc = Path(sys.executable).with_name("ansible-doc")
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
-    for kind, names in {"module": MODULES, "lookup": ["keyfold_genesis", "keyfold_initial_pins"]}.items():
+    for kind, names in {"module": MODULES, "lookup": LOOKUPS}.items():
         shown = subprocess.run(
             [ansible_doc, "--json", "--type", kind, *names], env=environment, cwd=ROOT, capture_output=True, check=True
         )
@@ -106,6 +110,7 @@ def test_ansible_doc_renders_every_module_and_plugin() -> None:
 @pytest.mark.parametrize("name", [name for name in MODULES if name not in ACTIONS])
 def test_returned_keys_are_documented(name: str, run: Any, fake: Any) -> None:
     arguments: dict[str, dict[str, Any]] = {
+        "keyfold_officers": {"officers": [OFFICER], "required": 1},
         "keyfold_partition": {"partitions": []},
         "keyfold_restore": {"partition": "acme", "ticket": "T"},
     }

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import time
 from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
 from keyfold.errors import KeyfoldError
 from keyfold.store.config import StoreConfig
-from keyfold.store.errors import LeaseGone
+from keyfold.store.errors import Compacted, LeaseGone, StoreUnavailable
 from keyfold.store.etcd.calls import Calls
 from keyfold.store.etcd.codec import (
     encode,
@@ -23,9 +25,10 @@ from keyfold.store.etcd.codec import (
     txn_request,
     txn_result,
 )
+from keyfold.store.etcd.faults import fault
 from keyfold.store.etcd.members import members
 from keyfold.store.etcd.scan import scan
-from keyfold.store.etcd.transport import Endpoint
+from keyfold.store.etcd.transport import Endpoint, NotDone, PerhapsDone
 from keyfold.store.etcd.watch import EtcdWatch
 from keyfold.store.interface import (
     DEFAULT_TIMEOUT_SECONDS,
@@ -42,6 +45,8 @@ from keyfold.store.interface import (
 from keyfold.store.limits import check_txn
 
 _RANGE = "/v3/kv/range"
+# Compaction and defragmentation go through the whole database.
+_MAINTENANCE_SECONDS = 60.0
 
 
 class EtcdStore(Store):
@@ -97,6 +102,22 @@ class EtcdStore(Store):
         watch = EtcdWatch(self._calls, prefix, from_revision, progress=progress)
         self._watches.add(watch)
         return watch
+
+    def compact(self, revision: int) -> None:
+        with contextlib.suppress(Compacted):
+            body = encode({"revision": str(revision), "physical": True})
+            self._calls.repeatable("/v3/kv/compaction", body, timeout_seconds=_MAINTENANCE_SECONDS)
+
+    def defragment(self, endpoint: str) -> None:
+        member = next(one for one in self._calls.endpoints if one.url == endpoint)
+        path = "/v3/maintenance/defragment"
+        try:
+            answer = member.post(path, b"{}", deadline=time.monotonic() + _MAINTENANCE_SECONDS, require_leader=False)
+        except (NotDone, PerhapsDone) as error:
+            raise StoreUnavailable(f"{endpoint} did not defragment its database: {error}") from None
+        if answer.status != HTTPStatus.OK:
+            reason = fault(endpoint, answer.status, answer.body).reason
+            raise StoreUnavailable(f"{endpoint} did not defragment its database: {reason}")
 
     def members(self) -> tuple[MemberStatus, ...]:
         return members(self._calls.endpoints)

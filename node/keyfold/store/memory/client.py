@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from enum import Enum, auto
 
-from keyfold.store.errors import OutcomeUnknown, StoreFull, StoreUnavailable
+from keyfold.store.errors import Compacted, OutcomeUnknown, StoreFull, StoreUnavailable
 from keyfold.store.interface import (
     DEFAULT_TIMEOUT_SECONDS,
     KeyValue,
@@ -126,6 +127,14 @@ class MemoryStore(Store):
         watch = MemoryWatch(self.etcd, prefix, from_revision, progress=progress, cut=lambda: self._cut)
         self._watches.append(watch)
         return watch
+
+    def compact(self, revision: int) -> None:
+        self._reach()
+        with suppress(Compacted):
+            self.etcd.compact(revision)
+
+    def defragment(self, endpoint: str) -> None:
+        self._reach()
 
     def members(self) -> tuple[MemberStatus, ...]:
         with self.etcd.changed:

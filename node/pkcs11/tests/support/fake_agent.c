@@ -29,13 +29,17 @@ struct fake_agent {
 
     pthread_mutex_t mutex; /* guards what follows */
     const char *reply;
+    const char *reply_to_begin;
+    const char *reply_to_result;
     bool turns_away;
     fake_agent_hook *hook;
     void *context;
     size_t requests;
+    size_t logins;
     size_t connections;
     size_t most_at_once;
     char last[LONGEST_REQUEST];
+    char last_login[LONGEST_REQUEST];
 };
 
 static void drop(struct fake_agent *agent, size_t index)
@@ -49,18 +53,26 @@ static void drop(struct fake_agent *agent, size_t index)
 /* Answer one request line; false if the connection is to be closed. */
 static bool answer(struct fake_agent *agent, struct client *client)
 {
+    bool begins = strncmp(client->request, "{\"op\":\"login_begin\"", 19) == 0;
+    bool results = strncmp(client->request, "{\"op\":\"login_result\"", 20) == 0;
     const char *reply;
     fake_agent_hook *hook;
     void *context;
 
     pthread_mutex_lock(&agent->mutex);
-    agent->requests++;
-    snprintf(agent->last, sizeof agent->last, "%s", client->request);
-    reply = agent->reply;
+    if (begins || results) {
+        agent->logins++;
+        snprintf(agent->last_login, sizeof agent->last_login, "%s", client->request);
+        reply = begins ? agent->reply_to_begin : agent->reply_to_result;
+    } else {
+        agent->requests++;
+        snprintf(agent->last, sizeof agent->last, "%s", client->request);
+        reply = agent->reply;
+    }
     hook = agent->hook;
     context = agent->context;
     pthread_mutex_unlock(&agent->mutex);
-    if (hook != NULL)
+    if (hook != NULL && !begins && !results)
         hook(client->request, context);
     if (reply == NULL)
         return true;
@@ -144,7 +156,7 @@ struct fake_agent *fake_agent_start(const char *socket_path)
         abort();
     strcpy(address.sun_path, socket_path);
     strcpy(agent->socket_path, socket_path);
-    agent->reply = REPLY_DONE;
+    agent->reply = agent->reply_to_begin = agent->reply_to_result = REPLY_DONE;
     pthread_mutex_init(&agent->mutex, NULL);
     agent->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     unlink(socket_path);
@@ -174,6 +186,14 @@ void fake_agent_reply(struct fake_agent *agent, const char *reply)
 {
     pthread_mutex_lock(&agent->mutex);
     agent->reply = reply;
+    pthread_mutex_unlock(&agent->mutex);
+}
+
+void fake_agent_reply_to_logins(struct fake_agent *agent, const char *to_begin, const char *to_result)
+{
+    pthread_mutex_lock(&agent->mutex);
+    agent->reply_to_begin = to_begin;
+    agent->reply_to_result = to_result;
     pthread_mutex_unlock(&agent->mutex);
 }
 
@@ -212,6 +232,16 @@ const char *fake_agent_last(struct fake_agent *agent)
     return fake_agent_requests(agent) > 0 ? agent->last : NULL;
 }
 
+size_t fake_agent_logins(struct fake_agent *agent)
+{
+    return read_count(agent, &agent->logins);
+}
+
+const char *fake_agent_last_login(struct fake_agent *agent)
+{
+    return fake_agent_logins(agent) > 0 ? agent->last_login : NULL;
+}
+
 size_t fake_agent_connections(struct fake_agent *agent)
 {
     return read_count(agent, &agent->connections);
@@ -226,6 +256,7 @@ void fake_agent_forget(struct fake_agent *agent)
 {
     pthread_mutex_lock(&agent->mutex);
     agent->requests = 0;
+    agent->logins = 0;
     agent->connections = 0;
     pthread_mutex_unlock(&agent->mutex);
 }

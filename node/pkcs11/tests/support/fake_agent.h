@@ -28,6 +28,12 @@ void fake_agent_turn_away(struct fake_agent *agent, bool turn_away);
 typedef void fake_agent_hook(const char *request, void *context);
 void fake_agent_on_request(struct fake_agent *agent, fake_agent_hook *hook, void *context);
 
+/* What to answer to login_begin and login_result from now on, as fake_agent_reply; at first REPLY_DONE. They are
+ * counted apart: the requests below are all others. */
+void fake_agent_reply_to_logins(struct fake_agent *agent, const char *to_begin, const char *to_result);
+size_t fake_agent_logins(struct fake_agent *agent);
+const char *fake_agent_last_login(struct fake_agent *agent);
+
 /* Requests since the last fake_agent_forget(). */
 size_t fake_agent_requests(struct fake_agent *agent);
 /* The newest one without its newline, or NULL; valid until the next request. */

@@ -1,5 +1,6 @@
 #include "partition.h"
 
+#include "policy.h"
 #include "tap.h"
 
 #include <dirent.h>
@@ -15,6 +16,7 @@
 
 CK_BBOOL yes = CK_TRUE;
 CK_BBOOL no = CK_FALSE;
+const char *partition_mechanisms;
 
 const char *beside_test(const char *name)
 {
@@ -51,6 +53,17 @@ static void shell(const struct partition *partition, const char *command)
     need(system(line) == 0, line);
 }
 
+void partition_permit(const struct partition *partition, unsigned permitted)
+{
+    unsigned char bytes[POLICY_BYTES] = POLICY_MAGIC;
+    int fd = open(partition->policy, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+
+    bytes[POLICY_VERSION_AT] = POLICY_VERSION;
+    bytes[POLICY_FLAGS_AT] = (unsigned char)permitted;
+    need(fd >= 0 && pwrite(fd, bytes, sizeof bytes, 0) == sizeof bytes, "policy");
+    close(fd);
+}
+
 static void make_directory(struct partition *partition)
 {
     const char *parent = getenv("TMPDIR");
@@ -62,14 +75,19 @@ static void make_directory(struct partition *partition)
     need(mkdtemp(partition->directory) != NULL, "mkdtemp");
     snprintf(partition->tokens, sizeof partition->tokens, "%s/tokens", partition->directory);
     snprintf(partition->agent_socket, sizeof partition->agent_socket, "%s/agent.sock", partition->directory);
+    snprintf(partition->policy, sizeof partition->policy, "%s/policy", partition->directory);
     need(mkdir(partition->tokens, 0700) == 0, "mkdir tokens");
+    partition_permit(partition, EVERYTHING);
     snprintf(path, sizeof path, "%s/softhsm2.conf", partition->directory);
     conf = fopen(path, "w");
     need(conf != NULL, "softhsm2.conf");
     fprintf(conf, "directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n", partition->tokens);
+    if (partition_mechanisms != NULL)
+        fprintf(conf, "slots.mechanisms = %s\n", partition_mechanisms);
     fclose(conf);
     setenv("SOFTHSM2_CONF", path, 1);
     setenv("KEYFOLD_AGENT_SOCKET", partition->agent_socket, 1);
+    setenv("KEYFOLD_POLICY", partition->policy, 1);
 }
 
 static void make_token(struct partition *partition)
@@ -124,6 +142,7 @@ void partition_open(struct partition *partition)
     need(partition->module->C_Initialize(&arguments) == CKR_OK, "C_Initialize");
     make_token(partition);
     log_in(partition);
+    fake_agent_forget(partition->agent);
 }
 
 void partition_reopen(struct partition *partition)

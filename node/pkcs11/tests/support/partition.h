@@ -15,6 +15,7 @@ struct partition {
     char directory[64];    /* of the locks, softhsm2.conf and agent.sock */
     char tokens[96];       /* directory/tokens */
     char agent_socket[96]; /* directory/agent.sock */
+    char policy[96];       /* directory/policy */
     CK_FUNCTION_LIST_PTR softhsm; /* bare: changes nobody commits */
     CK_FUNCTION_LIST_PTR module;  /* keyfold-pkcs11.so beside the test program */
     CK_SLOT_ID slot;
@@ -28,11 +29,19 @@ const char *beside_test(const char *name);
 /* A function list out of a library; NULL with a diagnostic. */
 CK_FUNCTION_LIST_PTR load_provider(const char *path);
 
+/* slots.mechanisms in softhsm2.conf, before partition_open; NULL: all. */
+extern const char *partition_mechanisms;
+
 /* Everything: directory, environment, agent, token with both PINs, session. Ends the test on failure. */
 void partition_open(struct partition *partition);
 /* Finalize, initialize and log in again: what a process that starts now would see. */
 void partition_reopen(struct partition *partition);
 void partition_close(struct partition *partition);
+
+/* Publish a policy, as the agent does: enum policy_flag of src/policy.h. At first everything is permitted. */
+#define EVERYTHING 0xffU
+#define WITHOUT(flags) (EVERYTHING & ~(unsigned)(flags))
+void partition_permit(const struct partition *partition, unsigned permitted);
 
 /* Number of *.object files but token.object. */
 size_t partition_object_files(const struct partition *partition);

@@ -9,7 +9,6 @@ from support.memory_cluster import SEALER, object_file
 
 from keyfold.agent.restoring import Restoring
 from keyfold.replication import keys
-from keyfold.replication.publish import CHANGES_PER_TRANSACTION
 from keyfold.replication.sealed import StoredObject
 from keyfold.store.memory import MemoryStore
 
@@ -20,6 +19,8 @@ def test_two_transactions_of_one_moment_have_an_audit_entry_each() -> None:
     service.config.node = "hsm1"
     service.registry.sealer.return_value = SEALER
     content = StoredObject({}, object_file(b"1"))
-    objects = {f"{number:03}.object": content for number in range(CHANGES_PER_TRANSACTION + 1)}
-    Restoring(service, MagicMock()).restore("acme", objects, "REQ-1", None)
-    assert len(list(service.store.scan(keys.AUDIT))) == 2
+    objects = {f"{number:03}.object": content for number in range(49)}
+    partitions = MagicMock()
+    partitions.row.return_value = {"policy": {"max_size_bytes": 1_000_000}}
+    Restoring(service, partitions).restore("acme", objects, "REQ-1", None)
+    assert len(list(service.store.scan(keys.AUDIT_PENDING))) == 2

@@ -7,6 +7,7 @@ import os
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from keyfold.agent import server
-from keyfold.agent.admin import _administrator_only
+from keyfold.agent.admin import administrator_only
 from keyfold.agent.client import AgentClient
 from keyfold.agent.server import AgentServer, Caller, Reply
 from keyfold.errors import KeyfoldError
@@ -43,7 +44,7 @@ def path() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "agent.sock"
         path.parent.chmod(0o711)
-        with AgentServer(path, {**operations, "admin": _administrator_only(_echo)}) as running:
+        with AgentServer(path, {**operations, "admin": administrator_only(_echo)}) as running:
             threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
             yield path
             running.shutdown()
@@ -89,7 +90,8 @@ def test_a_defect_is_answered_without_its_details(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "garbage", [b"\n", b"{}\n", b"[1]\n", b"null\n", b'{"op":["x"]}\n', b"\xff\xfe\n", b'{"op":"no"}\n']
+    "garbage",
+    [b"[" * 50_000 + b"\n", b"\n", b"{}\n", b"[1]\n", b"null\n", b'{"op":["x"]}\n', b"\xff\xfe\n", b'{"op":"no"}\n'],
 )
 def test_garbage_is_refused_and_the_next_caller_served(path: Path, garbage: bytes) -> None:
     assert json.loads(send(path, garbage))["code"] == "invalid"
@@ -131,3 +133,31 @@ def test_another_systems_user_is_a_stranger(path: Path) -> None:
         os.setuid(65534)
         os._exit(0 if json.loads(send(path, b'{"op":"echo"}\n'))["code"] == "denied" else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_one_users_silent_connections_leave_room_for_the_others(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_CONNECTIONS_PER_UID", 3)
+    monkeypatch.setattr(server, "_uid", lambda connection: 4711)
+    become(monkeypatch, Caller(4711, "acme"))
+    silent = [_connected(path) for _ in range(3)]
+    for connection in silent:  # admitted, not only accepted
+        connection.sendall(b'{"op":"echo"}\n')
+        assert connection.recv(4096).startswith(b'{"ok":true')
+    with _connected(path) as one_more:
+        assert json.loads(one_more.recv(4096))["code"] == "denied"
+        assert one_more.recv(4096) == b""
+    monkeypatch.setattr(server, "_uid", lambda connection: 4712)
+    assert send(path, b'{"op":"echo"}\n').startswith(b'{"ok":true')
+    monkeypatch.setattr(server, "_uid", lambda connection: 4711)
+    for connection in silent:
+        connection.close()
+    deadline = time.monotonic() + 5
+    while not send(path, b'{"op":"echo"}\n').startswith(b'{"ok":true'):
+        assert time.monotonic() < deadline, "the closed connections still count"
+
+
+def _connected(path: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(5)
+    connection.connect(str(path))
+    return connection

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from support.memory_cluster import SEALER, object_file
@@ -46,6 +47,9 @@ class MemoryHost(Host):
             self.provision_defects -= 1
             raise OSError("no space left on device")
 
+    def provisioned(self) -> Sequence[Mapping[str, Any]]:
+        return ()
+
     def open_partition(self, name: str, token_uuid: str) -> tuple[TokenDirectory, PartitionLocks]:
         return self.directories.setdefault(name, MemoryDirectory()), MemoryPartitionLocks()
 
@@ -58,6 +62,9 @@ class MemoryHost(Host):
 
     def data_key(self, epoch: int) -> bytes:
         return bytes(range(32))
+
+    def sign_audit(self, messages: Sequence[bytes], epoch: int) -> list[bytes]:
+        return [bytes(64) for _ in messages]
 
     def conflicts(self) -> int:
         return 0
@@ -90,7 +97,7 @@ def following(store: MemoryStore, registry: Registry) -> Iterator[Callable[[], F
     started: list[tuple[Follower, threading.Thread]] = []
 
     def start() -> Follower:
-        follower = Follower(store, registry, on_progress=lambda: None)
+        follower = Follower(store, registry, MagicMock(), on_progress=lambda: None)
         thread = threading.Thread(target=follower.run, daemon=True)
         thread.start()
         started.append((follower, thread))

@@ -9,6 +9,7 @@ import pytest
 from support.memory_cluster import TORN, Node, committed, invalidated, object_file
 
 from keyfold.errors import KeyfoldError
+from keyfold.replication.base import Base
 from keyfold.store.errors import StoreUnavailable
 from keyfold.store.memory import Fate, MemoryEtcd
 
@@ -322,3 +323,66 @@ def test_processes_are_told_again_after_a_local_creation_or_destruction(node: Ma
         after_the_call = one.directory.generation()
         one.settle()
         assert one.directory.generation() > after_the_call
+
+
+def test_many_objects_destroyed_at_once_are_all_kept_as_invalidated(node: MakeNode) -> None:
+    one, two = node("hsm1"), node("hsm2")
+    files = [f"{number:03}.object" for number in range(150)]
+    for file in files:
+        one.softhsm_writes(file, object_file(file.encode()))
+    one.settle()
+    two.catch_up()
+    with one.locks.update(1):
+        for file in files:
+            one.softhsm_destroys(file)
+        one.replica.commit("update", [], "test")
+    two.catch_up()
+    assert one.content() == two.content() == committed(one.store) == {}
+    assert sorted(invalidated(one.store)) == files
+
+
+@pytest.mark.parametrize("restart", [True, False])
+def test_a_token_directory_removed_as_a_whole_is_made_again_and_destroys_nothing(node: MakeNode, restart: bool) -> None:
+    one = node()
+    one.create(A, object_file(b"1"))
+    one.create(B, object_file(b"2"))
+    before = one.content()
+    one.directory.wipe()
+    one._pending.append("")
+    if restart:
+        one.start()
+    else:
+        one.settle()
+    assert one.content() == committed(one.store) == before
+    assert invalidated(one.store) == {}
+
+
+@pytest.mark.parametrize("key_invalidation", [True, False])
+def test_a_node_that_lost_its_base_does_not_offer_back_what_was_destroyed_meanwhile(
+    node: MakeNode, key_invalidation: bool
+) -> None:
+    one = node("hsm1", key_invalidation=key_invalidation)
+    two = node("hsm2", key_invalidation=key_invalidation)
+    one.create(A, object_file(b"1"))
+    two.catch_up()
+    one.destroy(A)
+    two.base = Base(":memory:")
+    two.start()
+    assert two.content() == committed(two.store) == {}
+    assert len(two.kept_conflicts()) == 1
+
+
+def test_what_was_purged_leaves_no_copy_on_a_node_not_even_of_a_file_that_turns_up_again(node: MakeNode) -> None:
+    one = node()
+    one.create(A, object_file(b"1"))
+    one.destroy(A)
+    one.directory.put(A, object_file(b"1"))
+    one.start()
+    assert len(one.kept_conflicts()) == 1
+    one.replica.purged([A])
+    assert one.kept_conflicts() == []
+    one.directory.put(A, object_file(b"1"))
+    one._pending.append(A)
+    one.settle()
+    assert one.content() == {}
+    assert one.kept_conflicts() == []

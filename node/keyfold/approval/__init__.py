@@ -1,0 +1,1 @@
+"""Officers' approvals: who may approve, what was asked, who signed it, and that it is used once (docs/approvals.md)."""

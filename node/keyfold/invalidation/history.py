@@ -1,0 +1,59 @@
+"""Take what was purged out of etcd's past: no revision opens it any more, and no member's database keeps its pages.
+
+What a member's write-ahead log still has of it is sealed, not readable through etcd, and goes with the log's rotation.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from keyfold.errors import KeyfoldError
+from keyfold.replication import keys
+from keyfold.store.interface import Delete, MemberStatus, Store, Unchanged
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """`problems`: member → why its database still has freed pages; empty when all is done."""
+
+    compacted: int
+    problems: dict[str, str]
+
+    def as_row(self) -> dict[str, object]:
+        return {"compacted": self.compacted, "problems": self.problems}
+
+
+def sweep(store: Store) -> Swept | None:
+    """Finish what purges left to do, also one that was interrupted; None if nothing is due.
+
+    Members are defragmented one by one, the leader last, each only while all the others are healthy: a member does not
+    answer meanwhile. What could not be done stays due. Raises StoreUnavailable if etcd does not compact.
+    """
+    due = store.get(keys.HISTORY_DUE)
+    if due is None:
+        return None
+    store.compact(due.mod_revision)
+    problems: dict[str, str] = {}
+    for member in sorted(store.members(), key=lambda one: one.leader):
+        problem = _defragment(store, member)
+        if problem:
+            problems[member.name] = problem
+            log.warning("etcd member %s is not defragmented after a purge: %s; tried again", member.name, problem)
+    if not problems:
+        store.txn([Unchanged(keys.HISTORY_DUE, due.mod_revision)], [Delete(keys.HISTORY_DUE)])
+    return Swept(due.mod_revision, problems)
+
+
+def _defragment(store: Store, member: MemberStatus) -> str:
+    """The reason why it was not done, or nothing."""
+    ill = [one.name for one in store.members() if not one.healthy and one.endpoint != member.endpoint]
+    if ill:
+        return f"not while {', '.join(ill)} is not healthy"
+    try:
+        store.defragment(member.endpoint)
+    except KeyfoldError as error:
+        return error.what
+    return ""
