@@ -63,6 +63,19 @@ def test_sets_of_both_epochs_are_readable_and_the_next_one_follows_them(cluster:
     assert (kept_keys["retired"], kept_keys["kept"]) == ([], [1])
 
 
+def test_the_audit_chain_goes_on_from_where_the_backup_has_it(cluster: Cluster) -> None:
+    was = kept("audit")
+    assert was["entries"] > 0
+    expected = f"{was['entries']}:{was['hash']}"
+    for node in cluster.nodes:
+        assert keyfold(node, "audit", "verify", "--expect", expected)["entries"] > was["entries"]
+    entries = keyfold(cluster.nodes[0], "audit", "list")["entries"]
+    said = [entry["what"] for entry in entries]
+    for what in ("genesis", "rotate backup key", "rebuild", "rebuild finished"):
+        assert said.count(what) == 1
+    assert said.index("rotate backup key") < said.index("rebuild") < said.index("rebuild finished")
+
+
 @pytest.mark.parametrize("host", ["hsm1", "hsm2", "hsm3", "store1", "app1"])
 def test_the_ceremonies_left_no_secret_on_any_machine(cluster: Cluster, host: str) -> None:
     machine = next(known for known in (*cluster.nodes, cluster.store, cluster.app) if known.name == host)

@@ -30,6 +30,7 @@ def test_a_set_of_the_first_epoch_is_made(cluster: Cluster) -> None:
     assert made["verified"] is True
     keep("cluster", keyfold(cluster.nodes[0], "cluster", "info")["cluster"])
     keep("partitions", partitions(cluster))
+    keep("audit", keyfold(cluster.nodes[0], "audit", "verify"))
 
 
 def invalidated(cluster: Cluster) -> dict[str, str]:
