@@ -101,6 +101,11 @@ def _of_the_store(node: Node, options: dict[str, Any]) -> Expected:
             not_done="nothing was made",
             next_step=f"bring back {options['custody_file']} from its copy",
         )
-    return Expected(
-        options["uuid"], int(row["share_identifier"]), int(row["share_threshold"]), str(row["root_fingerprint"]), {}
-    )
+    told = row["share_identifier"], row["share_threshold"], row["root_fingerprint"]
+    if [type(value) for value in told] != [int, int, str]:
+        raise ControllerError(
+            f"the newest set, {row['set_id']}, does not say which shares belong to it in a way that can be used",
+            not_done="nothing was made",
+            next_step=f"bring back {options['custody_file']} from its copy; and look into the store",
+        )
+    return Expected(options["uuid"], *told, {})

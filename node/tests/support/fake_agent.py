@@ -46,6 +46,7 @@ class FakeAgent:
         self.batches: list[int] = []
         self.before: dict[str, Callable[[], object]] = {}
         self.cut_snapshot_after: int | None = None
+        self.custody: dict[str, Any] | None = None
 
     # --- what a test arranges ---------------------------------------------------------------------------------
 
@@ -102,6 +103,7 @@ class FakeAgent:
                 "signing_public_key": self.keys.signing_public_key().hex(),
                 "signing_key_fingerprint": "SHA256:signing",
                 "epoch": 1,
+                "custody": self.custody,
                 "created": "2026-11-23T00:00:00.000000Z",
             }
         }
