@@ -1,6 +1,6 @@
 # Everything a person runs here. "make" lists the targets; each is one short script in lab/.
 .DEFAULT_GOAL := help
-.PHONY: help venv lab deb demo down check test bench distclean
+.PHONY: help venv lab deb demo down check test fuzz bench distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -16,6 +16,10 @@ test: ## lint, types, unit, contract, C, package, node and Molecule tests; one s
 
 check: ## the part of it to run every few minutes, without containers
 	@lab/test.sh check
+
+fuzz: ## a million hostile inputs at each socket (make test: ten thousand); for every night
+	@lab/setup.sh
+	@lab/fuzz.sh
 
 bench: ## measure; results go to benchmarks/
 	@lab/setup.sh

@@ -38,7 +38,8 @@ run_package() {
     keyfold --help
     mkdir /tmp/tokens
     echo directories.tokendir = /tmp/tokens >/tmp/softhsm2.conf
-    SOFTHSM2_CONF=/tmp/softhsm2.conf pkcs11-tool --module /usr/lib/*/pkcs11/keyfold-pkcs11.so --show-info
+    printf "KEYFOLDP\\1\\371\\0\\0\\0\\0\\0\\0" >/tmp/policy
+    SOFTHSM2_CONF=/tmp/softhsm2.conf KEYFOLD_POLICY=/tmp/policy pkcs11-tool --module /usr/lib/*/pkcs11/keyfold-pkcs11.so --show-info
     test -z "$(systemctl list-unit-files --state=enabled "keyfold*" --no-legend)"
     dpkg --purge keyfold-node
   ' <.keyfold/dist/keyfold-node.deb
@@ -53,7 +54,7 @@ in_build_image() {
     # Debian has no WsgiDAV; it is plain Python, as is what it needs.
     find .venv/lib/python3*/site-packages/{wsgidav,cheroot,jaraco,more_itertools,json5,jinja2,markupsafe,yaml} -type f -not -name '*.so' -not -name '*.pyc'
   } | tar --create --dereference --files-from=- |
-    timeout 900 docker run --rm --interactive --init --cap-add NET_ADMIN --tmpfs /tmp:exec --label keyfold.checkout="$lab_root" \
+    timeout "${in_build_seconds:-900}" docker run --rm --interactive --init --cap-add NET_ADMIN --tmpfs /tmp:exec --label keyfold.checkout="$lab_root" \
       "$build_image" sh -ec "mkdir /src; cd /src; tar --extract --no-same-owner; $1"
 }
 

@@ -14,6 +14,7 @@ from ansible.module_utils.keyfold import (
     diff,
     given,
 )
+from ansible.module_utils.keyfold_approval import APPROVAL_OPTION
 from ansible.module_utils.keyfold_await import await_status, behind
 
 DOCUMENTATION = r"""
@@ -23,6 +24,8 @@ description:
   - Creates partitions that do not exist yet and corrects those whose package, policy or backup differs from
     the declaration. All partitions of a call are planned together; if one declaration is wrong none is touched.
   - A partition that exists but is not declared is left alone.
+  - A policy that becomes weaker needs the signed approval of the officers, one that becomes stronger does not - see
+    docs/policy.md. Without it no partition is touched.
   - Run it on one node of the cluster; every other node follows.
 options:
   partitions:
@@ -98,6 +101,25 @@ options:
       initial_so_pin:
         description: Security officer's PIN of a new partition; rules as for O(partitions[].initial_pin).
         type: str
+  approvals:
+    description:
+      - Approvals of weaker policies, each as the lookup P(keyfold_approval#lookup) returns it, one per partition. The
+        request is of kind C(policy), names the partition, and its field C(policy) has the weakened keys with their new
+        values and no others, as C(weaker) of a check mode run shows them.
+      - In check mode those that are given are looked at and not used up.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      request:
+        description: Base64 of the request file.
+        type: str
+        required: true
+      signatures:
+        description: Armored SSH signatures.
+        type: list
+        elements: str
+        required: true
   wait_seconds:
     description:
       - After a change, how long to wait until every live node has applied it; V(0) does not wait.
@@ -143,7 +165,21 @@ EXAMPLES = r"""
       - name: acme
         package: ECO
         policy:
-          key_invalidation: false
+          key_import: false
+  run_once: true
+
+- name: Let keys leave the partition, as the officers have approved
+  keyfold_partition:
+    partitions:
+      - name: acme
+        package: ECO
+        policy:
+          key_extract: true
+    approvals: # as {{ query('keyfold_approval', 'acme-key-extract.yml') }} returns it
+      - request: a2luZDogcG9saWN5CnBhcnRpdGlvbjogYWNtZQo=
+        signatures:
+          - "-----BEGIN SSH SIGNATURE-----…"
+          - "-----BEGIN SSH SIGNATURE-----…"
   run_once: true
 """
 
@@ -168,6 +204,12 @@ changes:
     after:
       description: Package, policy and backup as they are now.
       type: dict
+    weaker:
+      description: The keys of the policy that become weaker, with their new values.
+      type: dict
+    needs_approval:
+      description: Whether the officers have to approve this change.
+      type: bool
 code:
   description: Name of the error, see docs/interfaces.md.
   returned: failure
@@ -210,6 +252,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
             "initial_so_pin": {"type": "str", "no_log": True},
         },
     },
+    "approvals": {**APPROVAL_OPTION, "type": "list", "elements": "dict", "default": []},
     "wait_seconds": {"type": "int", "default": 60},
     "command": COMMAND_OPTION,
 }
@@ -219,8 +262,12 @@ def declare(module: AnsibleModule, command: NodeCommand) -> dict[str, Any]:
     """Apply all declarations in one call and wait for the nodes; in check mode plan only."""
     declared = [{**given(row), "policy": given(row["policy"])} for row in module.params["partitions"]]
     check = ["--check"] if module.check_mode else []
+    approvals = module.params["approvals"]
     try:
-        reply = command.run(["partition", "apply", *check], secrets={"partitions": declared})
+        reply = command.run(
+            ["partition", "apply", *check],
+            secrets={"partitions": declared, **({"approvals": approvals} if approvals else {})},
+        )
     except KeyfoldCommandError as error:
         if not (module.check_mode and error.before_genesis):
             raise
@@ -230,13 +277,25 @@ def declare(module: AnsibleModule, command: NodeCommand) -> dict[str, Any]:
     changed = [change for change in changes if change["action"] != "none"]
     if changed and not module.check_mode and module.params["wait_seconds"]:
         await_status(command, lambda status: behind(status, reply["revision"]), module.params["wait_seconds"])
+    for change in changed:
+        if module.check_mode and change["needs_approval"] and not approvals:
+            module.warn(
+                f"{change['name']}: its policy becomes weaker, which needs officers' approval: {change['weaker']}"
+            )
     before, after = ({change["name"]: change[side] for change in changed} for side in ("before", "after"))
     return {"changed": bool(changed), "changes": changes, **diff(module, before, after)}
 
 
 def _as_new(row: dict[str, Any]) -> dict[str, Any]:
     after = {key: row[key] for key in ("package", "policy", "backup") if key in row}
-    return {"name": row["name"], "action": "create", "before": {}, "after": after}
+    return {
+        "name": row["name"],
+        "action": "create",
+        "before": {},
+        "after": after,
+        "weaker": {},
+        "needs_approval": False,
+    }
 
 
 def main() -> None:

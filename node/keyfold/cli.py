@@ -24,6 +24,7 @@ from keyfold.commands import (
     rebuild,
     restore,
     status,
+    store,
 )
 from keyfold.context import Context
 from keyfold.errors import KeyfoldError
@@ -34,21 +35,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="keyfold", description="Operate a node of a Keyfold cluster.")
     top.add_argument("--version", action="version", version=f"keyfold {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    modules = (
-        status,
-        cluster,
-        officers,
-        approval,
-        partition,
-        object_,
-        backup,
-        backup_key,
-        restore,
-        rebuild,
-        audit,
-        node,
-    )
-    for module in modules:
+    everyday = (status, cluster, officers, approval, partition, object_, backup, restore, store, audit)
+    for module in (*everyday, backup_key, rebuild, node):
         module.register(commands)
     return top
 
@@ -75,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             as_json=args.json,
         )
     print(json.dumps({"ok": True, **reply}) if args.json else args.render(reply))
-    return 0
+    # A reply may be a refusal that has more to show than its words.
+    return int(reply.get("exit_code", 0))
 
 
 def _failed(error: KeyfoldError, *, as_json: bool) -> int:

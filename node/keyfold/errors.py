@@ -21,6 +21,9 @@ EXIT_CODES = {
     "unapproved": 13,
     "quota": 14,
     "locked": 15,
+    "held": 20,
+    "clock": 21,
+    "unfit": 22,
 }
 
 

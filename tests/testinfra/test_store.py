@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import tomllib
 
 import pytest
 from scenario.identities import NOBODY, Identity, foreign, issued, speak
@@ -18,9 +19,11 @@ def name() -> str:
     return f"/keyfold/test-{secrets.token_hex(8)}"
 
 
-def ask(who: Identity, *requests: tuple[str, str, dict[str, str], str], version: str = "TLSv1_3") -> list[int]:
+def ask(
+    who: Identity, *requests: tuple[str, str, dict[str, str], str], version: str = "TLSv1_3", at: str = "hsm3"
+) -> list[int]:
     """The statuses; none if the connection was refused."""
-    statuses: list[int] = speak(machines()["hsm3"], "store1", 443, who, list(requests), version).get("statuses", [])
+    statuses: list[int] = speak(machines()[at], "store1", 443, who, list(requests), version).get("statuses", [])
     return statuses
 
 
@@ -30,6 +33,26 @@ def writer() -> Identity:
 
 def reader() -> Identity:
     return issued("store-reader-hsm3")
+
+
+def expirer() -> Identity:
+    return issued("store-expirer-store1")
+
+
+def cluster_uuid() -> str:
+    """The cluster as the expirer knows it."""
+    configured = tomllib.loads(machines()["store1"].run("cat", "/etc/keyfold/expiry.toml"))
+    return str(configured["cluster"]["uuid"])
+
+
+@pytest.fixture
+def made_set() -> str:
+    """A set's collection of the cluster, with one file `a`."""
+    place = f"/keyfold/{cluster_uuid()}"
+    ask(writer(), ("MKCOL", place, {}, ""))
+    name = f"{place}/20260101T000000Z-{secrets.token_hex(4)}"
+    assert ask(writer(), ("MKCOL", name, {}, ""), ("PUT", f"{name}/a", CREATE, "first")) == [201, 201]
+    return name
 
 
 def content(name: str) -> str:
@@ -80,6 +103,42 @@ def test_reader_reads_and_no_more(name: str) -> None:
     assert reads == [200, 200, 200, 207]
     writes = ask(reader(), ("PUT", f"{name}-2", CREATE, "x"), ("MKCOL", f"{name}-3", {}, ""), ("DELETE", name, {}, ""))
     assert writes == [403, 403, 403]
+
+
+def test_expirer_reads_and_removes_sets_of_its_cluster(made_set: str) -> None:
+    reads = ask(expirer(), *((method, f"{made_set}/a", {}, "") for method in READS), at="store1")
+    assert reads == [200, 200, 200, 207]
+    removed = ask(expirer(), ("DELETE", f"{made_set}/a", {}, ""), ("DELETE", made_set, {}, ""), at="store1")
+    assert removed == [204, 204]
+
+
+@pytest.mark.parametrize("method", ["PUT", "MKCOL", "MOVE", "COPY", "PROPPATCH", "LOCK", "POST"])
+def test_expirer_writes_nothing(made_set: str, method: str) -> None:
+    headers = {**CREATE, "Destination": f"https://store1{made_set}/b"}
+    assert ask(expirer(), (method, f"{made_set}/a", headers, ""), at="store1") == [403]
+    assert content(f"{made_set}/a") == "first"
+
+
+def test_expirer_removes_nothing_else(name: str) -> None:
+    ask(writer(), ("PUT", name, CREATE, "first"))
+    others = ("/keyfold/", name, f"/keyfold/{cluster_uuid()}", f"/keyfold/{cluster_uuid()}/not-a-set")
+    assert ask(expirer(), *(("DELETE", other, {}, "") for other in others), at="store1") == [403] * len(others)
+    assert content(name) == "first"
+
+
+def test_expirers_certificate_is_of_no_use_elsewhere(made_set: str) -> None:
+    assert ask(expirer(), ("GET", f"{made_set}/a", {}, ""), ("DELETE", made_set, {}, "")) == [403, 403]
+
+
+def test_expirers_key_is_its_own_and_on_the_store_alone() -> None:
+    key = "/etc/keyfold/pki/store-expirer.key"
+    assert machines()["store1"].run("stat", "--format=%U %a", key) == "keyfold-expiry 600\n"
+    assert machines()["hsm3"].attempt("test", "-e", key).returncode != 0
+
+
+def test_reader_may_not_remove(made_set: str) -> None:
+    assert ask(reader(), ("DELETE", f"{made_set}/a", {}, ""), at="store1") == [403]
+    assert ask(writer(), ("DELETE", f"{made_set}/a", {}, ""), at="store1") == [403]
 
 
 def test_a_subscribers_certificate_opens_nothing(name: str) -> None:

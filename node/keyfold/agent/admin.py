@@ -104,7 +104,8 @@ class AdminOperations:
         return {"partitions": self._partitions.rows()}
 
     def _partition_apply(self, caller: Caller, request: Request) -> Reply:
-        return self._partitions.apply(request["partitions"], check=bool(request.get("check")))
+        approvals = request.get("approvals") or ()
+        return self._partitions.apply(request["partitions"], check=bool(request.get("check")), approvals=approvals)
 
     def _object_list(self, caller: Caller, request: Request) -> Reply:
         name = request["partition"]

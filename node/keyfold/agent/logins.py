@@ -30,7 +30,8 @@ class Logins:
         """For the administrator."""
         user = request.get("user")
         users = USERS if user is None else (_user(user),)
-        return {"unlocked": self._guard.unlock(str(request["partition"]), users, str(caller))}
+        check = bool(request.get("check"))
+        return {"unlocked": self._guard.unlock(str(request["partition"]), users, str(caller), check=check)}
 
     def _begin(self, caller: Caller, request: Request) -> Reply:
         name, user = caller.partition or str(request.get("partition")), _user(request.get("user"))

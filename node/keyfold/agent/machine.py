@@ -16,6 +16,7 @@ from keyfold.config import Config, credential
 from keyfold.custody.audit_signer import AuditSigner
 from keyfold.custody.create import read_data_key
 from keyfold.errors import KeyfoldError
+from keyfold.partition import policy_file
 from keyfold.partition.policy import SYSTEM
 from keyfold.provision.plan import user
 from keyfold.replication.host import Host
@@ -39,6 +40,15 @@ class Machine(Host):
         self._provisioned: str | None = None
         self._audit_signer = AuditSigner(config.partition_directory(SYSTEM))
 
+    @property
+    def _kept(self) -> Path:
+        """The rows this node knew last, also for a start without etcd."""
+        return self._config.state / "agent" / "partitions.json"
+
+    def publish_kept_policies(self) -> None:
+        """At the agent's start: after a reboot an isolated node goes on signing under the policies it knew last."""
+        policy_file.publish(self._config.run / "policy", self.provisioned())
+
     def check_cluster(self, cluster: Mapping[str, Any]) -> None:
         if cluster["uuid"] != self._config.cluster_uuid:
             raise KeyfoldError(
@@ -49,10 +59,12 @@ class Machine(Host):
             )
 
     def provision(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        path = self._path
+        path = self._kept
         wanted = json.dumps({"partitions": sorted(rows, key=lambda row: str(row["name"]))}, indent=1)
         if wanted == self._provisioned:
             return
+        # First of all, and whatever becomes of the rest: a policy that became stricter waits for nothing.
+        policy_file.publish(self._config.run / "policy", rows)
         fresh = path.with_suffix(".new")
         fresh.write_text(wanted, encoding="utf-8")
         fresh.rename(path)
@@ -68,14 +80,10 @@ class Machine(Host):
 
     def provisioned(self) -> Sequence[Mapping[str, Any]]:
         try:
-            rows: list[Mapping[str, Any]] = json.loads(self._path.read_text(encoding="utf-8"))["partitions"]
+            rows: list[Mapping[str, Any]] = json.loads(self._kept.read_text(encoding="utf-8"))["partitions"]
         except FileNotFoundError:
             return ()
         return rows
-
-    @property
-    def _path(self) -> Path:
-        return self._config.state / "agent" / "partitions.json"
 
     def open_partition(self, name: str, token_uuid: str) -> tuple[TokenDirectory, PartitionLocks]:
         home = self._config.partition_directory(name)

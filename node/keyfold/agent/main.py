@@ -58,7 +58,9 @@ def main() -> int:
         state = config.state / "agent"
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         base = open_base(state / "base.sqlite")
-        service = Service(config, open_store(config.etcd), Machine(config), base, SystemClock())
+        machine = Machine(config)
+        machine.publish_kept_policies()
+        service = Service(config, open_store(config.etcd), machine, base, SystemClock())
         server = AgentServer(config.agent_socket, operations(service))
     except KeyfoldError as error:
         print(error, file=sys.stderr)

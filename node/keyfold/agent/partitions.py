@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from keyfold.agent.service import Service
+from keyfold.approval.gate import Approval, Gate, Granted, decode
+from keyfold.approval.request import parse
+from keyfold.approval.verify import SignatureVerifier
 from keyfold.audit.note import note
 from keyfold.clock import stamp
 from keyfold.custody.create import create_partition_token
@@ -20,25 +23,30 @@ from keyfold.lockout import state as lockout
 from keyfold.partition.opt_out import opting
 from keyfold.partition.plan import Change, plan
 from keyfold.partition.policy import SYSTEM
+from keyfold.partition.weaker import KIND, subject
 from keyfold.replication import keys
 from keyfold.replication.changes import metadata
 from keyfold.replication.sealed import StoredObject
-from keyfold.replication.usage import Usage, count, decode
+from keyfold.replication.usage import Usage, count
+from keyfold.replication.usage import decode as decode_usage
 from keyfold.store.interface import KeyValue, Put, Unchanged
 from keyfold.token.object_file import describe
 
 
 class Partitions:
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, verifier: SignatureVerifier | None = None) -> None:
         self._service = service
         self._store = service.store
         self._registry = service.registry
+        self._gate = Gate(service.store, service.clock, verifier)
 
     def rows(self, revision: int = 0) -> list[dict[str, Any]]:
         """Subscribers' partitions with their figures and locked logins; bytes are those of the object files."""
         scan = self._store.scan(keys.PARTITIONS, revision=revision)
         declared = [json.loads(item.value) for item in scan]
-        figures = {item.key.removeprefix(keys.USAGE): decode(item) for item in self._scan(keys.USAGE, scan.revision)}
+        figures = {
+            item.key.removeprefix(keys.USAGE): decode_usage(item) for item in self._scan(keys.USAGE, scan.revision)
+        }
         locked = lockout.locked(self._scan(keys.LOGINS, scan.revision), self._service.clock.utc())
         return [
             {
@@ -71,22 +79,34 @@ class Partitions:
         )
 
     def apply(
-        self, declared: Sequence[Mapping[str, Any]], *, check: bool, who: str = "administrator"
+        self,
+        declared: Sequence[Mapping[str, Any]],
+        *,
+        check: bool,
+        approvals: Sequence[Approval] = (),
+        who: str = "administrator",
     ) -> dict[str, Any]:
-        """Plan, then execute; `check` stops in between. Each partition is one transaction."""
+        """Plan, then execute; `check` stops in between. Each partition is one transaction.
+
+        A policy that becomes weaker needs one of the `approvals`, of kind `policy`, for that partition, with the
+        weakened keys. All of them are checked before anything is changed; check mode asks for none, but looks at those
+        that are given.
+        """
         self._registry.sealer(SYSTEM)
         items = {item.key.removeprefix(keys.PARTITIONS): item for item in self._store.scan(keys.PARTITIONS)}
         current = {name: json.loads(item.value) for name, item in items.items()}
         changes = plan(declared, current, self._service.config.packages)
+        granted = self._approved(changes, approvals) if approvals or not check else {}
+        if check:
+            return {"changes": [change.as_reply() for change in changes], "revision": 0}
         revision = 0
         for change in changes:
-            if check or change.action == "none":
-                continue
             if change.action == "create":
                 revision = self._create(change, who)
-            else:
+            elif change.action == "update":
                 row, records = self._opting(change, {**current[change.name], **change.after}, who)
-                revision = self._swap(change, row, items[change.name].mod_revision, records)
+                expected = items[change.name].mod_revision
+                revision = self._swap(change, row, expected, records, granted.get(change.name))
         return {"changes": [change.as_reply() for change in changes], "revision": revision}
 
     def _opting(self, change: Change, row: dict[str, Any], who: str) -> tuple[dict[str, Any], list[Put]]:
@@ -94,6 +114,20 @@ class Partitions:
         clock, node = self._service.clock, self._service.config.node
         row, what = opting(change.before, row, who, stamp(clock.utc()))
         return row, [note(clock, node, what=what, who=who, partition=change.name)] if what else []
+
+    def _approved(self, changes: Sequence[Change], approvals: Sequence[Approval]) -> dict[str, Granted]:
+        """By partition; KeyfoldError `unapproved` if one is missing, with nothing changed."""
+        given = {parse(decode(approval)[0]).partition: approval for approval in approvals}
+        return {
+            change.name: self._gate.check(
+                given.get(change.name),
+                kind=KIND,
+                partition=change.name,
+                subject=subject(change.direction.weaker),
+            )
+            for change in changes
+            if change.needs_approval
+        }
 
     def _create(self, change: Change, who: str) -> int:
         """The token is made in a scratch directory and becomes real when etcd has it, here as on every other node."""
@@ -121,23 +155,38 @@ class Partitions:
         puts.append(Put(keys.usage(change.name), count(map(len, files.values()), ()).encode()))
         return self._swap(change, row, 0, [*puts, *records])
 
-    def _swap(self, change: Change, row: Mapping[str, Any], expected: int, others: list[Put]) -> int:
+    def _swap(
+        self,
+        change: Change,
+        row: Mapping[str, Any],
+        expected: int,
+        others: list[Put],
+        granted: Granted | None = None,
+    ) -> int:
         name, key = change.name, keys.partition(change.name)
+        way = change.direction
+        compares = [Unchanged(key, expected), *(granted.compares if granted else ())]
         declare = Put(key, json.dumps(row, separators=(",", ":")).encode())
         record = note(
             self._service.clock,
             self._service.config.node,
-            what=f"partition {change.action}",
+            what="policy" if change.policy_differs else f"partition {change.action}",
             who="administrator",
             partition=name,
             before=change.before or None,
             after=change.after,
+            weaker=sorted(way.weaker) or None,
+            stronger=sorted(way.stronger) or None,
+            approved_by=list(granted.officers) if granted else None,
+            request=granted.request_id if granted else None,
         )
-        result = self._store.txn([Unchanged(key, expected)], [declare, Put(keys.HEAD, b""), record, *others])
+        used = granted.finished if granted else ()
+        result = self._store.txn(compares, [declare, Put(keys.HEAD, b""), record, *used, *others])
         if not result.succeeded:
             raise KeyfoldError(
                 "conflict",
-                f"the partition {name} was changed by somebody else at the same moment",
+                f"the partition {name} was changed by somebody else at the same moment"
+                + (", or its approval was used, or the officers are others now" if granted else ""),
                 not_done=f"the declaration of {name} was not applied; those before it were",
                 next_step="run the playbook again",
             )

@@ -87,6 +87,8 @@ class Service:
         self._stop.set()
         self._changed.set()
         self.follower.stop()
+        # It gives its lease back, so that another node links at once.
+        next(thread for thread in self._threads if thread.name == "audit-link").join(timeout=_STOP_SECONDS)
         self.store.close()
         for thread in self._threads:
             thread.join(timeout=_STOP_SECONDS)

@@ -39,6 +39,10 @@ class StoredSet:
         return 0 if self.manifest is None else self.manifest.sequence
 
 
+def is_set_id(name: str) -> bool:
+    return _SET_ID.fullmatch(name) is not None
+
+
 def collection(cluster_uuid: str, set_id: str) -> str:
     return f"{cluster_uuid}/{set_id}"
 
@@ -47,7 +51,7 @@ def read_all(remote: Remote, cluster: Cluster, records: Mapping[str, Mapping[str
     """Every set of the cluster in the store, judged, newest first. Raises only the store's own KeyfoldErrors."""
     documents = {}
     for entry in remote.list(cluster.uuid):
-        if entry.collection and _SET_ID.fullmatch(entry.name):
+        if entry.collection and is_set_id(entry.name):
             document = read_document(remote, cluster.uuid, entry.name)
             if document is not None:
                 documents[entry.name] = document

@@ -33,14 +33,17 @@ def verify_sets(
                 next_step="keyfold backup list",
             )
     with Progress("verifying", sum(_size(one) for one in found)) as bar:
-        return [_checked(remote, cluster.uuid, one, bar.advance) for one in found]
+        return [check_archives(remote, cluster.uuid, one, bar.advance) for one in found]
 
 
 def _size(stored: StoredSet) -> int:
     return 0 if stored.manifest is None else sum(entry.size_bytes for entry in stored.manifest.archives)
 
 
-def _checked(remote: Remote, cluster_uuid: str, stored: StoredSet, advance: Callable[[int], None]) -> StoredSet:
+def check_archives(
+    remote: Remote, cluster_uuid: str, stored: StoredSet, advance: Callable[[int], None] = lambda _bytes: None
+) -> StoredSet:
+    """The set with what is wrong with its archives added to its problem; `advance` is told how much was read."""
     if stored.manifest is None:
         return stored
     place = sets.collection(cluster_uuid, stored.set_id)

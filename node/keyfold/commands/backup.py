@@ -14,11 +14,14 @@ from keyfold.backup.manifest import ArchiveEntry, Manifest
 from keyfold.backup.run import Backup, BackupPlan
 from keyfold.backup.sets import StoredSet
 from keyfold.backup.verify import require_good, verify_sets
+from keyfold.clock import stamp
 from keyfold.commands.arguments import Subparsers, command, group, table
 from keyfold.commands.backup_store import reader, writer
 from keyfold.config import credential
 from keyfold.context import Context
 from keyfold.custody.signing import sign
+from keyfold.expiry.plan import HOLD, KEEP, Decision
+from keyfold.expiry.survey import foresee
 from keyfold.partition.policy import SYSTEM
 
 
@@ -50,8 +53,15 @@ def _sign(context: Context, message: bytes, epoch: int) -> bytes:
 def _list(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
     cluster = ClusterState(context.agent)
     with reader(context) as remote:
-        found = sets.read_all(remote, cluster.identity().signer, cluster.records(sets.RECORD_KIND))
-    return {"sets": [_stored(one) for one in found]}
+        signer, records = cluster.identity().signer, cluster.records(sets.RECORD_KIND)
+        found = sets.read_all(remote, signer, records)
+        leaving = foresee(remote, signer, found, context.clock.utc())
+    return {"sets": [{**_stored(one), **_leaving(leaving[one.set_id])} for one in found]}
+
+
+def _leaving(decision: Decision) -> dict[str, Any]:
+    due = None if decision.due is None else stamp(decision.due)
+    return {"expires": due, "expiry": decision.action, "expiry_reason": decision.reason}
 
 
 def _verify(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
@@ -118,12 +128,24 @@ def _render_run(reply: Mapping[str, Any]) -> str:
 
 
 def _render_sets(reply: Mapping[str, Any]) -> str:
-    rows = [("set", "number", "created", "partitions", "objects", "bytes", "state")]
+    rows = [("set", "number", "created", "partitions", "objects", "bytes", "state", "goes")]
     for row in reply["sets"]:
         parts = row["partitions"]
         figures = (len(parts), sum(part["objects"] for part in parts), sum(part["size_bytes"] for part in parts))
         state = "verified" if row["verified"] else row["problem"]
-        rows.append(
-            (row["set_id"], str(row["sequence"] or "?"), row["created"] or "?", *(str(one) for one in figures), state)
+        shown = (
+            row["set_id"],
+            str(row["sequence"] or "?"),
+            row["created"] or "?",
+            *(str(one) for one in figures),
+            state,
         )
+        rows.append((*shown, _goes(row)))
     return table(rows) if reply["sets"] else "the store has no backup set"
+
+
+def _goes(row: Mapping[str, Any]) -> str:
+    """When a set goes, or why it is held; `verify` does not ask."""
+    if "expiry" not in row or row["expiry"] == KEEP:
+        return str(row.get("expires", ""))
+    return f"held: {row['expiry_reason']}" if row["expiry"] == HOLD else "at the next expiry"

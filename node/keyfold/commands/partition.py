@@ -16,13 +16,16 @@ from keyfold.lockout.state import USERS
 def register(subparsers: Subparsers) -> None:
     actions = group(subparsers, "partition", "partitions of subscribers")
     command(actions, "list", _list, _render_list, "every partition with its figures")
-    apply = command(actions, "apply", _apply, _render_apply, 'declare; {"partitions":[…]} on standard input')
+    apply = command(
+        actions, "apply", _apply, _render_apply, 'declare; {"partitions":[…],"approvals":[…]} on standard input'
+    )
     apply.add_argument("--check", action="store_true", help="only say what would change")
     unlock = command(
         actions, "unlock", _unlock, _render_unlock, "lift the lock of its logins and forget their failures"
     )
     unlock.add_argument("partition")
     unlock.add_argument("--user", choices=USERS, help="only this one's (default: both)")
+    unlock.add_argument("--dry-run", action="store_true", help="only say for whom there are failures to forget")
 
 
 def _list(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
@@ -38,7 +41,8 @@ def _render_list(reply: Mapping[str, Any]) -> str:
 
 
 def _apply(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
-    declared = standard_input().get("partitions")
+    given = standard_input()
+    declared = given.get("partitions")
     if not isinstance(declared, list) or not all(isinstance(row, dict) for row in declared):
         raise KeyfoldError(
             "invalid",
@@ -46,20 +50,29 @@ def _apply(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
             not_done="no partition was created or changed",
             next_step="see docs/interfaces.md §5",
         )
-    return context.agent.call("partition_apply", partitions=declared, check=args.check)
+    approvals = given.get("approvals") or []
+    return context.agent.call("partition_apply", partitions=declared, check=args.check, approvals=approvals)
 
 
 def _render_apply(reply: Mapping[str, Any]) -> str:
-    return "\n".join(f"{change['name']}: {change['action']}" for change in reply["changes"])
+    return "\n".join(f"{change['name']}: {change['action']}{_weaker(change)}" for change in reply["changes"])
+
+
+def _weaker(change: Mapping[str, Any]) -> str:
+    """A weaker policy is named: it is what the officers have approved, or are to."""
+    values = ", ".join(f"{key}={value}" for key, value in change["weaker"].items())
+    return f" (weaker: {values}; officers approve that)" if values else ""
 
 
 def _unlock(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
     user = {} if args.user is None else {"user": args.user}
-    reply = context.agent.call("partition_unlock", partition=args.partition, **user)
-    return {"changed": bool(reply["unlocked"]), "partition": args.partition, "unlocked": reply["unlocked"]}
+    reply = context.agent.call("partition_unlock", partition=args.partition, check=args.dry_run, **user)
+    changed = bool(reply["unlocked"]) and not args.dry_run
+    return {"changed": changed, "partition": args.partition, "unlocked": reply["unlocked"]}
 
 
 def _render_unlock(reply: Mapping[str, Any]) -> str:
     if not reply["unlocked"]:
         return f"{reply['partition']}: no login had failed; nothing to unlock"
-    return f"{reply['partition']}: unlocked for {' and '.join(reply['unlocked'])}"
+    what = "unlocked" if reply["changed"] else "there are failed logins to forget"
+    return f"{reply['partition']}: {what} for {' and '.join(reply['unlocked'])}"

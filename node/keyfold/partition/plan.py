@@ -9,6 +9,7 @@ from typing import Any
 from keyfold.config import Package
 from keyfold.errors import KeyfoldError
 from keyfold.partition.policy import check_name, check_pin, full_policy
+from keyfold.partition.weaker import Direction, direction
 
 _KEYS = {"name", "package", "policy", "backup", "initial_pin", "initial_so_pin"}
 
@@ -24,12 +25,27 @@ class Change:
     pin: str = field(default="", repr=False)
     so_pin: str = field(default="", repr=False)
 
+    @property
+    def direction(self) -> Direction:
+        """Which way the policy changes; a new partition's changes in no direction."""
+        return direction(self.before.get("policy", self.after["policy"]), self.after["policy"])
+
+    @property
+    def policy_differs(self) -> bool:
+        return bool(self.before) and self.before["policy"] != self.after["policy"]
+
+    @property
+    def needs_approval(self) -> bool:
+        return bool(self.direction.weaker)
+
     def as_reply(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "action": self.action,
             "before": dict(self.before),
             "after": dict(self.after),
+            "weaker": dict(self.direction.weaker),
+            "needs_approval": self.needs_approval,
         }
 
 

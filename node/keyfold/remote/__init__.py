@@ -1,5 +1,5 @@
 """The place backups go to: one small interface, WebDAV in production and memory in tests."""
 
-from keyfold.remote.interface import Entry, Remote
+from keyfold.remote.interface import Entry, ExpirableRemote, Remote
 
-__all__ = ["Entry", "Remote"]
+__all__ = ["Entry", "ExpirableRemote", "Remote"]

@@ -7,7 +7,7 @@ Guarantees, held by the contract suite on every implementation:
   body may be there: names are therefore unique and are read back before they count.
 - `get` delivers the bytes as they are, or raises: a body that ends early is an error, never a short read.
 - `list` names what is directly inside a collection; one that does not exist has no entries.
-- Nothing is ever deleted or overwritten through this interface.
+- Nothing is ever deleted or overwritten through `Remote`; only the store's own expirer has an `ExpirableRemote`.
 
 Names are relative to the store's root, segments joined by `/`, each of `[A-Za-z0-9._-]` and not starting with a dot.
 Every method raises KeyfoldError: `store_error` (no answer in time, full, or an error), `certificate` (TLS failed, or
@@ -82,3 +82,14 @@ class Remote(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class ExpirableRemote(Remote):
+    """What the expirer has besides: `remove`. No other identity may."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a file, or a collection with everything in it (RFC 4918 §9.6.1); fine if it is not there.
+
+        When it raised, a collection may have lost some of its members.
+        """

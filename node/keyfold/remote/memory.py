@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from keyfold.errors import KeyfoldError
 from keyfold.remote import errors
-from keyfold.remote.interface import CHUNK_BYTES, Entry, Remote, check_name
+from keyfold.remote.interface import CHUNK_BYTES, Entry, ExpirableRemote, Remote, check_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,10 @@ class Fault:
 class MemoryRemote(Remote):
     """Keeps the interface's promises unless told to break one."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._now = now
         self._files: dict[str, tuple[bytes, datetime]] = {}
-        self._collections = {""}
+        self._collections: dict[str, datetime] = {"": now()}
         self._faults: list[tuple[str, str, Fault]] = []
 
     # --- the interface ----------------------------------------------------------------------------------------
@@ -39,12 +40,12 @@ class MemoryRemote(Remote):
         fault = self._next_fault("put_new", name)
         if fault is not None:
             if fault.stored_bytes is not None:
-                self._files[name] = (body.read(min(length, fault.stored_bytes)), datetime.now(UTC))
+                self._files[name] = (body.read(min(length, fault.stored_bytes)), self._now())
             raise fault.error
         content = body.read(length)
         if len(content) != length:
             raise errors.failed(f"the body of {name} ended after {len(content)} of {length} bytes")
-        self._files[name] = (content, datetime.now(UTC))
+        self._files[name] = (content, self._now())
 
     @contextmanager
     def get(self, name: str) -> Iterator[Iterator[bytes]]:
@@ -67,8 +68,8 @@ class MemoryRemote(Remote):
             if _parent(path) == collection
         ]
         found += [
-            Entry(path.removeprefix(inside), True, 0, datetime.now(UTC))
-            for path in self._collections
+            Entry(path.removeprefix(inside), True, 0, made)
+            for path, made in self._collections.items()
             if path and _parent(path) == collection
         ]
         return tuple(sorted(found, key=lambda entry: entry.name))
@@ -78,7 +79,7 @@ class MemoryRemote(Remote):
         fault = self._next_fault("make_collection", name)
         if fault is not None:
             raise fault.error
-        self._collections.add(name)
+        self._collections.setdefault(name, self._now())
 
     def close(self) -> None:
         """Nothing to drop."""
@@ -114,6 +115,19 @@ class MemoryRemote(Remote):
                 del self._faults[at]
                 return fault
         return None
+
+
+class MemoryExpirer(MemoryRemote, ExpirableRemote):
+    """The twin of the expirer's way to the store."""
+
+    def remove(self, name: str) -> None:
+        fault = self._next_fault("remove", check_name(name))
+        if fault is not None:
+            raise fault.error
+        for path in [path for path in self._files if path == name or path.startswith(f"{name}/")]:
+            del self._files[path]
+        for path in [path for path in self._collections if path == name or path.startswith(f"{name}/")]:
+            del self._collections[path]
 
 
 def _parent(name: str) -> str:

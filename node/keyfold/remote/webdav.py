@@ -14,7 +14,7 @@ from urllib3.exceptions import HTTPError
 from keyfold.clock import Clock, SystemClock
 from keyfold.errors import KeyfoldError
 from keyfold.remote import errors, multistatus, tls
-from keyfold.remote.interface import CHUNK_BYTES, Entry, Remote, check_name
+from keyfold.remote.interface import CHUNK_BYTES, Entry, ExpirableRemote, Remote, check_name
 
 CONNECT_SECONDS = 10.0
 # How long the server may be silent.
@@ -172,6 +172,22 @@ class WebDavRemote(Remote):
             return ""
         address = urlsplit(self._url)
         return tls.ask(address.hostname or "", address.port or 443, self._identity)
+
+
+class WebDavExpirer(WebDavRemote, ExpirableRemote):
+    """The same with the certificate of the expirer, the only one that a store lets delete."""
+
+    def remove(self, name: str) -> None:
+        # nginx answers 409 to a collection's name that does not end in a slash.
+        for path in (check_name(name), f"{name}/"):
+            with self._request("DELETE", path) as response:
+                self._drain(response)
+                # 207: some member could not be removed (RFC 4918 §9.6.1).
+                if response.status_code in (200, 204, 404):
+                    return
+                if response.status_code != 409:
+                    raise self._refusal(response, "DELETE", name)
+        raise errors.failed(f"the store does not remove {self._url}{name} (HTTP 409)")
 
 
 class _Deadline:

@@ -1,4 +1,4 @@
-"""What every Remote promises (keyfold/remote/interface.py), on memory and on real WebDAV servers.
+"""What every Remote promises (keyfold/remote/interface.py), on memory and on five real WebDAV servers.
 
 A server of one's own joins with KEYFOLD_WEBDAV_URL, KEYFOLD_WEBDAV_CA, KEYFOLD_WEBDAV_CERT and KEYFOLD_WEBDAV_KEY.
 """
@@ -9,48 +9,69 @@ import io
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support.webdav_server import make_credentials, serve, webdav_app
+from support.webdav_server import make_credentials
+from support.webdav_servers import SERVERS
 
 from keyfold.errors import KeyfoldError
-from keyfold.remote import Remote
-from keyfold.remote.memory import MemoryRemote
-from keyfold.remote.webdav import WebDavRemote
+from keyfold.remote import ExpirableRemote, Remote
+from keyfold.remote.memory import MemoryExpirer
+from keyfold.remote.webdav import WebDavExpirer
 
 
-@pytest.fixture(scope="module")
-def wsgidav(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
-    credentials = make_credentials(tmp_path_factory.mktemp("pki"))
-    root = tmp_path_factory.mktemp("store")
+@dataclass(frozen=True)
+class Implementation:
+    """Known differences: `put_new` on a taken name `overwrites`; an absent collection is a `vague` store_error."""
+
+    remote: ExpirableRemote
+    overwrites: bool = False
+    vague: bool = False
+
+
+@contextmanager
+def real(name: str, directory: Path) -> Iterator[Implementation]:
+    known = SERVERS[name]
+    credentials = make_credentials(directory / "pki")
+    root = directory / "store"
+    root.mkdir()
     with (
-        serve(webdav_app(root), credentials) as url,
-        WebDavRemote(url, credentials.ca, credentials.cert, credentials.key) as remote,
+        known.start(root, credentials) as url,
+        WebDavExpirer(url, credentials.ca, credentials.cert, credentials.key) as remote,
     ):
-        yield remote
+        yield Implementation(remote, known.overwrites, known.vague)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Remote]:
+@contextmanager
+def ones_own() -> Iterator[Implementation]:
     ca, cert, key = (Path(os.environ[f"KEYFOLD_WEBDAV_{name}"]) for name in ("CA", "CERT", "KEY"))
-    with WebDavRemote(os.environ["KEYFOLD_WEBDAV_URL"], ca, cert, key) as remote:
-        yield remote
-
-
-@pytest.fixture(scope="module")
-def memory() -> Remote:
-    return MemoryRemote()
+    with WebDavExpirer(os.environ["KEYFOLD_WEBDAV_URL"], ca, cert, key) as remote:
+        yield Implementation(remote)
 
 
 IMPLEMENTATIONS = ["memory", "wsgidav"] + (["server"] if "KEYFOLD_WEBDAV_URL" in os.environ else [])
+DEBIANS = [pytest.param(name, marks=pytest.mark.container) for name in SERVERS if name != "wsgidav"]
 
 
-@pytest.fixture(params=IMPLEMENTATIONS)
-def remote(request: pytest.FixtureRequest) -> Remote:
-    chosen: Remote = request.getfixturevalue(request.param)
-    return chosen
+@pytest.fixture(scope="module", params=[*IMPLEMENTATIONS, *DEBIANS])
+def implementation(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Implementation]:
+    if request.param == "memory":
+        yield Implementation(MemoryExpirer())
+        return
+    context = ones_own() if request.param == "server" else real(request.param, tmp_path_factory.mktemp(request.param))
+    with context as made:
+        yield made
+
+
+@pytest.fixture
+def remote(implementation: Implementation) -> ExpirableRemote:
+    return implementation.remote
 
 
 @pytest.fixture
@@ -77,8 +98,14 @@ def test_what_was_put_is_read_back(remote: Remote, place: str, size: int) -> Non
     assert read(remote, f"{place}/a.age") == content
 
 
-def test_a_taken_name_is_a_conflict_and_keeps_its_content(remote: Remote, place: str) -> None:
+def test_a_taken_name_is_a_conflict_and_keeps_its_content(
+    implementation: Implementation, remote: Remote, place: str
+) -> None:
     put(remote, f"{place}/a", b"first")
+    if implementation.overwrites:
+        put(remote, f"{place}/a", b"second")
+        assert read(remote, f"{place}/a") == b"second", "the known difference is gone: correct webdav_servers.py"
+        return
     with pytest.raises(KeyfoldError) as caught:
         put(remote, f"{place}/a", b"second")
     assert caught.value.code == "conflict"
@@ -97,10 +124,10 @@ def test_an_absent_name_is_not_found(remote: Remote, place: str) -> None:
     assert caught.value.code == "not_found"
 
 
-def test_put_into_an_absent_collection_is_not_found(remote: Remote) -> None:
+def test_put_into_an_absent_collection_is_not_found(implementation: Implementation) -> None:
     with pytest.raises(KeyfoldError) as caught:
-        put(remote, f"absent-{secrets.token_hex(8)}/a", b"x")
-    assert caught.value.code == "not_found"
+        put(implementation.remote, f"absent-{secrets.token_hex(8)}/a", b"x")
+    assert caught.value.code == ("store_error" if implementation.vague else "not_found")
 
 
 def test_a_collection_inside_an_absent_one_is_not_found(remote: Remote) -> None:
@@ -142,3 +169,24 @@ def test_an_absent_collection_has_no_entries(remote: Remote) -> None:
 def test_a_name_that_could_leave_the_store_is_never_sent(remote: Remote, name: str) -> None:
     with pytest.raises(ValueError, match="not a name"):
         put(remote, name, b"x")
+
+
+def test_a_removed_file_is_gone_and_its_neighbours_stay(remote: ExpirableRemote, place: str) -> None:
+    put(remote, f"{place}/a", b"x")
+    put(remote, f"{place}/b", b"y")
+    remote.remove(f"{place}/a")
+    assert [entry.name for entry in remote.list(place)] == ["b"]
+
+
+def test_a_removed_collection_is_gone_with_everything_in_it(remote: ExpirableRemote, place: str) -> None:
+    remote.make_collection(f"{place}/inner")
+    put(remote, f"{place}/inner/a", b"x")
+    remote.remove(f"{place}/inner")
+    assert remote.list(place) == ()
+
+
+def test_removing_what_is_not_there_is_fine(remote: ExpirableRemote, place: str) -> None:
+    remote.remove(f"{place}/nothing")
+    put(remote, f"{place}/a", b"x")
+    for _ in range(2):
+        remote.remove(f"{place}/a")

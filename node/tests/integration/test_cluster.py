@@ -89,7 +89,7 @@ def test_without_etcd_a_new_key_is_refused_and_nothing_stays_behind_but_keys_go_
         tool(one, *signing, "--output-file", str(tmp_path / "signature"))
     finally:
         cluster.etcd.start()
-    wait_for(lambda: not one.service.problem, what="etcd")
+    one.await_level()
     tool(one, "--keygen", "--key-type", "AES:32", "--label", "after")
     for node in cluster.nodes:
         wait_for(lambda node=node: "after" in labels(node), 40, what="the key")

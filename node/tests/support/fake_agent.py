@@ -188,8 +188,8 @@ class FakeAgent:
         return {"revision": self.revision, "added": len(objects), "reactivated": 0}
 
     def _record_put(self, kind: str, id: str, value: dict[str, Any]) -> dict[str, Any]:  # noqa: A002 - its name there
-        self.records[kind][id] = value
+        self.records.setdefault(kind, {})[id] = value
         return {"revision": self.revision}
 
     def _record_list(self, kind: str) -> dict[str, Any]:
-        return {"records": dict(self.records[kind])}
+        return {"records": dict(self.records.get(kind, {}))}

@@ -22,6 +22,7 @@ from keyfold.agent.service import Service
 from keyfold.clock import SystemClock
 from keyfold.config import Config, Package
 from keyfold.custody.conf import write_softhsm2_conf
+from keyfold.partition import policy_file
 from keyfold.replication.base import Base
 from keyfold.store import StoreConfig, open_store
 
@@ -80,6 +81,7 @@ class LocalMachine(Machine):
             home = self._root.partition_directory(str(row["name"]))
             (home / "tokens").mkdir(parents=True, exist_ok=True)
             write_softhsm2_conf(home)
+        policy_file.publish(self._root.run / "policy", rows)
 
     def owner(self, name: str) -> tuple[int, int]:
         return os.getuid(), os.getgid()
@@ -125,6 +127,13 @@ class LiveNode:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         self.service.start()
 
+    def await_level(self, seconds: float = 60.0) -> None:
+        """Until nothing keeps the node from being level with etcd; otherwise its own words say what does."""
+        try:
+            wait_for(lambda: not self.service.problem, seconds)
+        except AssertionError:
+            raise AssertionError(f"{self.config.node}, after {seconds:g} s: {self.service.problem}") from None
+
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
@@ -140,6 +149,7 @@ class LiveNode:
             "SOFTHSM2_CONF": str(self.home(partition) / "softhsm2.conf"),
             "KEYFOLD_AGENT_SOCKET": str(self.config.agent_socket),
             "KEYFOLD_PARTITION": partition,
+            "KEYFOLD_POLICY": str(self.config.run / "policy" / partition),
         }
 
     def has(self, partition: str, revision: int) -> bool:
@@ -172,7 +182,7 @@ class LiveCluster:
 
     def wait_until_level(self) -> None:
         for node in self.nodes:
-            wait_for(lambda node=node: not node.service.problem, what=f"{node.config.node} level")
+            node.await_level()
 
     def add_partition(self, name: str, **policy: bool | int) -> None:
         declared = {

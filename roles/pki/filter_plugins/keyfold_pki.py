@@ -61,6 +61,7 @@ def _of_stores(hosts: Iterable[Host]) -> Iterator[dict[str, Any]]:
     for host in hosts:
         name = host["inventory_hostname"]
         yield {"name": f"store-{name}", "profile": "store_server", "common_name": name, "sans": _names(host)}
+        yield {"name": f"store-expirer-{name}", "profile": "store", "common_name": "expirer"}
 
 
 def _of_partitions(partitions: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -29,6 +29,8 @@ EMPTY: dict[str, Any] = {
     "revision": 10,
     "partitions": {},
     "officers": None,
+    "objects": [],
+    "failed_logins": [],
     "nodes": [
         {"name": "hsm1", "agent": "up"},
         {"name": "hsm2", "agent": "up"},

@@ -21,6 +21,8 @@ sys.path.insert(0, (HERE / "node_path").read_text())
 from keyfold.approval import officers  # noqa: E402
 from keyfold.config import Package  # noqa: E402 - found only through the line above
 from keyfold.errors import KeyfoldError  # noqa: E402
+from keyfold.invalidation import plan as lifecycle  # noqa: E402
+from keyfold.invalidation.entry import Entry, Selection  # noqa: E402
 from keyfold.partition.plan import plan  # noqa: E402
 
 PACKAGES = {
@@ -50,7 +52,16 @@ def _refusal(state: dict[str, Any]) -> dict[str, Any] | None:
 
 def _partition_apply(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
     rows = state["partitions"]
-    changes = plan(json.load(sys.stdin)["partitions"], rows, PACKAGES)
+    given = json.load(sys.stdin)
+    changes = plan(given["partitions"], rows, PACKAGES)
+    state["approvals"] = given.get("approvals", [])
+    if not options.check and any(change.needs_approval for change in changes) and not state["approvals"]:
+        raise KeyfoldError(
+            "unapproved",
+            "'policy' of partition acme needs the approval of 2 of ada, grace",
+            not_done="nothing was approved or changed",
+            next_step="ssh-keygen -Y sign",
+        )
     for change in changes:
         if not options.check and change.action != "none":
             rows[change.name] = dict(change.after)
@@ -183,7 +194,51 @@ def _restore(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, An
     }
 
 
+def _entries(state: dict[str, Any], wanted: str) -> list[Entry]:
+    return [Entry(**row) for row in state["objects"] if state["life"][row["file"]] == wanted]
+
+
+def _object_change(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    """The node's own plan; the officers approve whatever is given."""
+    selection = Selection.of({"files": options.file, "labels": options.label, "ids": options.id})
+    live, kept = _entries(state, "live"), _entries(state, "invalidated")
+    if options.verb == "reactivate":
+        made = lifecycle.reactivate(selection, live, kept, with_public=not options.without_public)
+    else:
+        gone = {one.file for one in _entries(state, "purged")}
+        made = lifecycle.purge(selection, {one.file for one in live}, kept, gone)
+    revision = None
+    if made.writes and not options.dry_run:
+        if options.approval is None:
+            raise KeyfoldError(
+                "unapproved", "nobody signed", not_done="nothing", next_step="ssh-keygen -Y sign -n keyfold-approval"
+            )
+        state["approval"] = json.load(sys.stdin)["approval"]
+        state["revision"] += 1
+        revision = state["revision"]
+        after = "live" if options.verb == "reactivate" else "purged"
+        state["life"] |= {one.file: after for one in made.writes}
+    history = {"compacted": revision, "problems": {}} if revision and options.verb == "purge" else None
+    return {"ok": True, "plan": made.rows(), "files": made.files, "revision": revision, "history": history}
+
+
+def _object_list(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    found = _entries(state, "invalidated" if options.invalidated else "live")
+    return {"ok": True, "objects": [one.as_row("") for one in found]}
+
+
+def _partition_unlock(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    failed = [user for user in state["failed_logins"] if options.user in (None, user)]
+    if not options.dry_run:
+        state["failed_logins"] = [user for user in state["failed_logins"] if user not in failed]
+    return {"ok": True, "partition": options.partition, "unlocked": failed}
+
+
 _COMMANDS = {
+    ("object", "list"): _object_list,
+    ("object", "reactivate"): _object_change,
+    ("object", "purge"): _object_change,
+    ("partition", "unlock"): _partition_unlock,
     ("status", None): _status,
     ("partition", "apply"): _partition_apply,
     ("officers", "apply"): _officers_apply,
@@ -219,6 +274,21 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--check", action="store_true")
         if (noun, verb) == ("backup", "run"):
             command.add_argument("--partition", action="append")
+            command.add_argument("--dry-run", action="store_true")
+        if noun == "object":
+            command.add_argument("partition")
+        if noun == "object" and verb != "list":
+            for name in ("--file", "--label", "--id"):
+                command.add_argument(name, action="append", default=[])
+            command.add_argument("--dry-run", action="store_true")
+            command.add_argument("--approval")
+        if (noun, verb) == ("object", "list"):
+            command.add_argument("--invalidated", action="store_true")
+        if (noun, verb) == ("object", "reactivate"):
+            command.add_argument("--without-public", action="store_true")
+        if (noun, verb) == ("partition", "unlock"):
+            command.add_argument("partition")
+            command.add_argument("--user")
             command.add_argument("--dry-run", action="store_true")
         if noun == "restore":
             command.add_argument("--partition", required=True)

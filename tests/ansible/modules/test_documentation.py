@@ -23,6 +23,9 @@ MODULES = [
     "keyfold_ceremony",
     "keyfold_cluster_info",
     "keyfold_genesis",
+    "keyfold_login",
+    "keyfold_object",
+    "keyfold_object_info",
     "keyfold_officers",
     "keyfold_partition",
     "keyfold_rebuild",
@@ -111,6 +114,9 @@ def test_ansible_doc_renders_every_module_and_plugin() -> None:
 def test_returned_keys_are_documented(name: str, run: Any, fake: Any) -> None:
     arguments: dict[str, dict[str, Any]] = {
         "keyfold_officers": {"officers": [OFFICER], "required": 1},
+        "keyfold_object": {"partition": "acme", "labels": ["nothing"], "state": "absent"},
+        "keyfold_object_info": {"partition": "acme"},
+        "keyfold_login": {"partition": "acme"},
         "keyfold_partition": {"partitions": []},
         "keyfold_restore": {"partition": "acme", "ticket": "T"},
     }

@@ -29,12 +29,12 @@ def test_check_mode_creates_nothing(run: Any, fake: Any) -> None:
 def test_diff_shows_what_differs_and_nothing_else(run: Any) -> None:
     run("keyfold_partition", partitions=[ACME, {**ACME, "name": "globex"}])
     changed = run(
-        "keyfold_partition", partitions=[{**ACME, "policy": {"invalidation_days": 7}}, {**ACME, "name": "globex"}]
+        "keyfold_partition", partitions=[{**ACME, "policy": {"invalidation_days": 365}}, {**ACME, "name": "globex"}]
     )
     assert set(changed["diff"]["before"]) == {"acme"}
     assert changed["diff"]["before"]["acme"]["policy"]["invalidation_days"] == DEFAULT_POLICY["invalidation_days"]
-    assert changed["diff"]["after"]["acme"]["policy"]["invalidation_days"] == 7
-    unchanged = run("keyfold_partition", partitions=[{**ACME, "policy": {"invalidation_days": 7}}])
+    assert changed["diff"]["after"]["acme"]["policy"]["invalidation_days"] == 365
+    unchanged = run("keyfold_partition", partitions=[{**ACME, "policy": {"invalidation_days": 365}}])
     assert "diff" not in unchanged
 
 
@@ -164,3 +164,44 @@ def test_an_answer_that_is_not_json_is_an_error_without_its_text(run: Any, tmp_p
     result = run("keyfold_partition", command=str(broken), partitions=[ACME])
     assert result["failed"]
     assert PIN not in json.dumps(result)
+
+
+LAX = {"key_extract": True}
+APPROVAL = {"request": "a2luZDogcG9saWN5Cg==", "signatures": ["-----BEGIN SSH SIGNATURE-----"]}
+
+
+def test_a_weaker_policy_needs_approval_and_check_mode_says_so(
+    run: Any, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ansible says the same warning once in a process; other tests may have had it.
+    warned: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _, text: warned.append(text))
+    run("keyfold_partition", partitions=[ACME])
+    weaker = {**ACME, "policy": LAX}
+    planned = run("keyfold_partition", check=True, partitions=[weaker])
+    assert planned["changed"]
+    assert planned["changes"][0]["needs_approval"]
+    assert planned["changes"][0]["weaker"] == LAX
+    assert "needs officers' approval" in warned[0]
+    refused = run("keyfold_partition", partitions=[weaker])
+    assert (refused["failed"], refused["code"], refused["exit_code"]) == (True, "unapproved", 13)
+    assert fake.state["partitions"]["acme"]["policy"]["key_extract"] is False
+
+
+def test_an_approval_reaches_the_node_over_standard_input(run: Any, fake: Any) -> None:
+    run("keyfold_partition", partitions=[ACME])
+    weaker = {**ACME, "policy": LAX}
+    results = [
+        run("keyfold_partition", check=check, partitions=[weaker], approvals=[APPROVAL])
+        for check in (True, False, True, False)
+    ]
+    assert [result["changed"] for result in results] == [True, True, False, False]
+    assert fake.state["approvals"] == [APPROVAL]
+    assert all("SIGNATURE" not in str(call) for call in fake.calls)
+
+
+def test_a_stronger_policy_needs_no_approval(run: Any) -> None:
+    run("keyfold_partition", partitions=[{**ACME, "policy": LAX}])
+    result = run("keyfold_partition", partitions=[{**ACME, "policy": {"key_extract": False}}])
+    assert result["changed"]
+    assert result["changes"][0]["needs_approval"] is False

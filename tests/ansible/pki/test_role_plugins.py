@@ -35,6 +35,7 @@ def test_an_inventory_gets_these_certificates(rows: dict[str, dict[str, Any]]) -
         "store-writer-hsm3",
         "store-reader-hsm3",
         "store-store1",
+        "store-expirer-store1",
         "partition-acme",
     }
 

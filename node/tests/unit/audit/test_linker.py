@@ -10,14 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.audit import CLUSTER, link_all, linker, prove, write
 from support.clocks import StillClock
+from support.memory_cluster import SEALER
 
 from keyfold.audit import read
 from keyfold.audit.linker import MARKER_SECONDS, NOTES_PER_TRANSACTION
 from keyfold.audit.note import MAX_NOTE_BYTES, committed_at, markers, note
 from keyfold.errors import KeyfoldError
 from keyfold.replication import keys
+from keyfold.replication.changes import Change
+from keyfold.replication.publish import Publisher
+from keyfold.replication.sealed import StoredObject
 from keyfold.store.errors import OutcomeUnknown, StoreUnavailable
-from keyfold.store.interface import Delete, Put
+from keyfold.store.interface import Delete, Put, TxnResult
 from keyfold.store.memory import Fate, MemoryEtcd, MemoryStore
 
 
@@ -186,3 +190,28 @@ def test_what_waits_is_counted_with_its_age() -> None:
     clock.advance(42)
     write(store, 2, clock)
     assert read.summary(store, clock.utc()) == {"entries": 1, "pending": 2, "oldest_pending_seconds": 42.0}
+
+
+def test_a_key_whose_commit_went_unanswered_is_not_made_twice_although_its_note_was_linked_meanwhile() -> None:
+    """Made, unanswered, linked, destroyed for good by another node; then the commit is repeated."""
+    etcd = MemoryEtcd()
+    store, other = MemoryStore(etcd), MemoryStore(etcd)
+    publisher, elsewhere = (Publisher(one, SEALER, StillClock(), "hsm1", "acme") for one in (store, other))
+    made = Change("k.object", 0, StoredObject({}, b"key"), "d")
+    attempts = iter(range(9))
+
+    def txn(compares: object, ops: object, **options: object) -> TxnResult:
+        if next(attempts) == 0:
+            applied = etcd.txn(compares, ops).revision  # type: ignore[arg-type]
+            link_all(other)
+            gone = Change("k.object", applied, None, None)
+            elsewhere.publish([gone], what="t", caller="t", shadows={}, timeout_seconds=1)
+            raise OutcomeUnknown("the answer is lost")
+        return etcd.txn(compares, ops)  # type: ignore[arg-type]
+
+    store.txn = txn  # type: ignore[method-assign]
+    revision = publisher.publish([made], what="t", caller="t", shadows={}, timeout_seconds=5)
+    assert store.get(keys.live("acme", "k.object")) is None
+    assert revision < store.revision()
+    link_all(other)
+    assert len(prove(other)) == 2

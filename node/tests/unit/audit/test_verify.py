@@ -137,6 +137,12 @@ def test_a_rewritten_history_is_found_where_it_parts(chain: Chain) -> None:
     assert (found.seq, "'previous' is not the hash" in found.reason) == (6, True)
 
 
+def test_even_a_signed_entry_must_be_in_canonical_form(chain: Chain) -> None:
+    body = forged(head(chain)).rpartition(b"\n")[0].replace(b'"seq":', b'"seq": ')
+    found = broken([*chain, ("0000000000000006", entry.encode(body, SYSTEM.sign_audit(entry.signed(body))))], None)
+    assert "the body is not canonical JSON" in found.reason
+
+
 def test_revisions_do_not_go_back(chain: Chain) -> None:
     found = broken([*chain, ("0000000000000006", forged(head(chain), revision=1))], None)
     assert "it links revision 1 after" in found.reason
