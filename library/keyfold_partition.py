@@ -279,9 +279,8 @@ def declare(module: AnsibleModule, command: NodeCommand) -> dict[str, Any]:
         await_status(command, lambda status: behind(status, reply["revision"]), module.params["wait_seconds"])
     for change in changed:
         if module.check_mode and change["needs_approval"] and not approvals:
-            module.warn(
-                f"{change['name']}: its policy becomes weaker, which needs officers' approval: {change['weaker']}"
-            )
+            what = ", ".join(f"{key}={value}" for key, value in change["weaker"].items())
+            module.warn(f"{change['name']}: a weaker policy ({what}) needs officers' approval, see docs/policy.md")
     before, after = ({change["name"]: change[side] for change in changed} for side in ("before", "after"))
     return {"changed": bool(changed), "changes": changes, **diff(module, before, after)}
 

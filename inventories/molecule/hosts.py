@@ -18,7 +18,8 @@ def inventory(scenario: str) -> dict[str, object]:
     """Groups and host variables, in the form an inventory script prints."""
     local = yaml.safe_load((ROOT / "inventories/local/hosts.yml").read_text())["all"]
     # A scenario's converge.yml lies deeper than playbooks/, so what is found relative to those is named here.
-    variables = {**local["vars"], "node_deb": str(ROOT / ".keyfold/dist/keyfold-node.deb")}
+    package = str(ROOT / ".keyfold/dist/keyfold-node.deb")
+    variables = {**local["vars"], "node_deb": package, "store_deb": package}
     groups: dict[str, object] = {"all": {"vars": variables, "children": list(local["children"])}}
     hostvars: dict[str, dict[str, str]] = {}
     for name, group in local["children"].items():

@@ -36,8 +36,8 @@ def stopped(store: Machine) -> Iterator[None]:
 
 @contextmanager
 def full(machine: Machine, directory: str, owner: str) -> Iterator[None]:
-    """A disk of two pages in place of the directory."""
-    machine.run("mount", "-t", "tmpfs", "-o", f"size=8k,mode=0750,uid={owner},gid={owner}", "tmpfs", directory)
+    """A disk of one page in place of the directory."""
+    machine.run("mount", "-t", "tmpfs", "-o", f"size=4k,mode=0750,uid={owner},gid={owner}", "tmpfs", directory)
     try:
         yield
     finally:

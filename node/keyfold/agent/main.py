@@ -28,6 +28,8 @@ from keyfold.errors import KeyfoldError
 from keyfold.replication.base import open_base
 from keyfold.store import open_store
 
+_POLL_SECONDS = 0.1
+
 
 def operations(service: Service) -> dict[str, Operation]:
     """Everything the socket offers, by name."""
@@ -70,6 +72,9 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=server.serve_forever, name="socket", daemon=True).start()
     service.start()
+    # Ready means: what etcd declares is open here, or etcd cannot be reached and an isolated node serves what it has.
+    while not stop.is_set() and not service.follower.tried.wait(_POLL_SECONDS):
+        pass
     sdnotify.ready()
     stop.wait()
     server.shutdown()

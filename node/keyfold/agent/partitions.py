@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
 from keyfold.agent.service import Service
+from keyfold.agent.tokens import Token, make_tokens
 from keyfold.approval.gate import Approval, Gate, Granted, decode
 from keyfold.approval.request import parse
 from keyfold.approval.verify import SignatureVerifier
 from keyfold.audit.note import note
 from keyfold.clock import stamp
-from keyfold.custody.create import create_partition_token
 from keyfold.errors import KeyfoldError
 from keyfold.lockout import state as lockout
 from keyfold.partition.opt_out import opting
@@ -31,6 +28,19 @@ from keyfold.replication.usage import Usage, count
 from keyfold.replication.usage import decode as decode_usage
 from keyfold.store.interface import KeyValue, Put, Unchanged
 from keyfold.token.object_file import describe
+
+# Row, token, usage and two audit notes each, and the head, stay below etcd's limit of 128 operations.
+PARTITIONS_PER_TRANSACTION = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What a partition's declaration writes, and the revision of its row that this replaces (0: there is none)."""
+
+    name: str
+    expected: int
+    puts: tuple[Put, ...]
+    granted: Granted | None = None
 
 
 class Partitions:
@@ -86,7 +96,7 @@ class Partitions:
         approvals: Sequence[Approval] = (),
         who: str = "administrator",
     ) -> dict[str, Any]:
-        """Plan, then execute; `check` stops in between. Each partition is one transaction.
+        """Plan, then execute; `check` stops in between. A transaction holds some dozens of partitions, each whole.
 
         A policy that becomes weaker needs one of the `approvals`, of kind `policy`, for that partition, with the
         weakened keys. All of them are checked before anything is changed; check mode asks for none, but looks at those
@@ -100,20 +110,42 @@ class Partitions:
         if check:
             return {"changes": [change.as_reply() for change in changes], "revision": 0}
         revision = 0
-        for change in changes:
-            if change.action == "create":
-                revision = self._create(change, who)
-            elif change.action == "update":
-                row, records = self._opting(change, {**current[change.name], **change.after}, who)
-                expected = items[change.name].mod_revision
-                revision = self._swap(change, row, expected, records, granted.get(change.name))
+        made = make_tokens([change for change in changes if change.action == "create"], self._service.config.state)
+        declarations = [
+            self._created(change, made[change.name], who)
+            if change.action == "create"
+            else self._updated(
+                change, current[change.name], items[change.name].mod_revision, who, granted.get(change.name)
+            )
+            for change in changes
+            if change.action != "none"
+        ]
+        for start in range(0, len(declarations), PARTITIONS_PER_TRANSACTION):
+            revision = self._commit(declarations[start : start + PARTITIONS_PER_TRANSACTION])
         return {"changes": [change.as_reply() for change in changes], "revision": revision}
 
-    def _opting(self, change: Change, row: dict[str, Any], who: str) -> tuple[dict[str, Any], list[Put]]:
-        """The row with who opted out of key invalidation and when, and the audit notes about it."""
+    def _declared(self, change: Change, row: dict[str, Any], who: str, granted: Granted | None = None) -> list[Put]:
+        """The row, with who opted out of key invalidation and when, and the audit notes about both."""
         clock, node = self._service.clock, self._service.config.node
-        row, what = opting(change.before, row, who, stamp(clock.utc()))
-        return row, [note(clock, node, what=what, who=who, partition=change.name)] if what else []
+        way = change.direction
+        row, opted = opting(change.before, row, who, stamp(clock.utc()))
+        puts = [
+            Put(keys.partition(change.name), json.dumps(row, separators=(",", ":")).encode()),
+            note(
+                clock,
+                node,
+                what="policy" if change.policy_differs else f"partition {change.action}",
+                who=who,
+                partition=change.name,
+                before=change.before or None,
+                after=change.after,
+                weaker=sorted(way.weaker) or None,
+                stronger=sorted(way.stronger) or None,
+                approved_by=list(granted.officers) if granted else None,
+                request=granted.request_id if granted else None,
+            ),
+        ]
+        return [*puts, note(clock, node, what=opted, who=who, partition=change.name)] if opted else puts
 
     def _approved(self, changes: Sequence[Change], approvals: Sequence[Approval]) -> dict[str, Granted]:
         """By partition; KeyfoldError `unapproved` if one is missing, with nothing changed."""
@@ -129,65 +161,56 @@ class Partitions:
             if change.needs_approval
         }
 
-    def _create(self, change: Change, who: str) -> int:
-        """The token is made in a scratch directory and becomes real when etcd has it, here as on every other node."""
-        scratch = Path(tempfile.mkdtemp(dir=self._service.config.state / "agent", prefix="new-"))
-        try:
-            token_uuid = create_partition_token(scratch, change.name, 0, 0, change.so_pin, change.pin)
-            files = {path.name: path.read_bytes() for path in (scratch / "tokens" / token_uuid).glob("*.object")}
-        finally:
-            shutil.rmtree(scratch)
+    def _created(self, change: Change, token: Token, who: str) -> Declaration:
+        """The token was made in a scratch directory; it becomes real when etcd has it, here as on every other node."""
         now = stamp(self._service.clock.utc())
         row = {
             "name": change.name,
             "uuid": str(uuid.uuid4()),
-            "token_uuid": token_uuid,
+            "token_uuid": token.uuid,
             **change.after,
             "created": now,
         }
-        row, records = self._opting(change, row, who)
-        metas = metadata({file: describe(data) for file, data in files.items()}, (), {}, now)
+        puts = self._declared(change, row, who)
+        metas = metadata({file: describe(data) for file, data in token.files.items()}, (), {}, now)
         sealer = self._registry.sealer(change.name)
-        puts = []
-        for file, data in files.items():
+        for file, data in token.files.items():
             key = keys.live(change.name, file)
             puts.append(Put(key, sealer.seal(key, StoredObject(metas[file], data))))
-        puts.append(Put(keys.usage(change.name), count(map(len, files.values()), ()).encode()))
-        return self._swap(change, row, 0, [*puts, *records])
+        puts.append(Put(keys.usage(change.name), count(map(len, token.files.values()), ()).encode()))
+        return Declaration(change.name, 0, tuple(puts))
 
-    def _swap(
-        self,
-        change: Change,
-        row: Mapping[str, Any],
-        expected: int,
-        others: list[Put],
-        granted: Granted | None = None,
-    ) -> int:
-        name, key = change.name, keys.partition(change.name)
-        way = change.direction
-        compares = [Unchanged(key, expected), *(granted.compares if granted else ())]
-        declare = Put(key, json.dumps(row, separators=(",", ":")).encode())
-        record = note(
-            self._service.clock,
-            self._service.config.node,
-            what="policy" if change.policy_differs else f"partition {change.action}",
-            who="administrator",
-            partition=name,
-            before=change.before or None,
-            after=change.after,
-            weaker=sorted(way.weaker) or None,
-            stronger=sorted(way.stronger) or None,
-            approved_by=list(granted.officers) if granted else None,
-            request=granted.request_id if granted else None,
+    def _updated(
+        self, change: Change, current: Mapping[str, Any], expected: int, who: str, granted: Granted | None
+    ) -> Declaration:
+        puts = self._declared(change, {**current, **change.after}, who, granted)
+        return Declaration(change.name, expected, tuple(puts), granted)
+
+    def _commit(self, declarations: Sequence[Declaration]) -> int:
+        grants = [one.granted for one in declarations if one.granted]
+        compares = [
+            *(Unchanged(keys.partition(one.name), one.expected) for one in declarations),
+            # Several approvals compare one and the same set of officers.
+            *dict.fromkeys(compare for granted in grants for compare in granted.compares),
+        ]
+        puts = [put for one in declarations for put in one.puts]
+        used = [op for granted in grants for op in granted.finished]
+        result = self._store.txn(compares, [Put(keys.HEAD, b""), *puts, *used])
+        if result.succeeded:
+            return result.revision
+        moved = [
+            one.name for one in declarations if one.expected != _revision(result.current[keys.partition(one.name)])
+        ]
+        raise KeyfoldError(
+            "conflict",
+            f"changed by somebody else at the same moment: {', '.join(moved)}"
+            if moved
+            else "an approval was used, or the officers are others now",
+            not_done=f"the {len(declarations)} declarations from {declarations[0].name} on, and those after, were not "
+            "applied; those before were",
+            next_step="run the playbook again",
         )
-        used = granted.finished if granted else ()
-        result = self._store.txn(compares, [declare, Put(keys.HEAD, b""), record, *used, *others])
-        if not result.succeeded:
-            raise KeyfoldError(
-                "conflict",
-                f"the partition {name} was changed by somebody else at the same moment"
-                + (", or its approval was used, or the officers are others now" if granted else ""),
-                not_done=f"the declaration of {name} was not applied; those before it were",
-                next_step="run the playbook again",
-            )
-        return result.revision
+
+
+def _revision(item: KeyValue | None) -> int:
+    return 0 if item is None else item.mod_revision

@@ -182,7 +182,7 @@ def test_a_weaker_policy_needs_approval_and_check_mode_says_so(
     assert planned["changed"]
     assert planned["changes"][0]["needs_approval"]
     assert planned["changes"][0]["weaker"] == LAX
-    assert "needs officers' approval" in warned[0]
+    assert warned == ["acme: a weaker policy (key_extract=True) needs officers' approval, see docs/policy.md"]
     refused = run("keyfold_partition", partitions=[weaker])
     assert (refused["failed"], refused["code"], refused["exit_code"]) == (True, "unapproved", 13)
     assert fake.state["partitions"]["acme"]["policy"]["key_extract"] is False
