@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleError
-from ansible.module_utils.keyfold_approval import ApprovalFileError, read_approval
 from ansible.plugins.lookup import LookupBase
+
+# Ansible finds module_utils for what it sends to hosts, not for what runs here.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
+from keyfold_approval import ApprovalFileError, read_approval
 
 DOCUMENTATION = r"""
 name: keyfold_approval
