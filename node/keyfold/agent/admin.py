@@ -64,7 +64,8 @@ class AdminOperations:
         newest = 0 if head is None else head.mod_revision
         backups = self._records("backup_set")
         return {
-            "cluster": self._registry.cluster,
+            # As this node has joined it, in its present state: keys rotate.
+            "cluster": self._cluster_info(caller, request)["cluster"] if self._registry.cluster else None,
             "node": self._service.config.node,
             "quorum": True,
             "revision": newest,
@@ -83,7 +84,9 @@ class AdminOperations:
         }
 
     def _cluster_init(self, caller: Caller, request: Request) -> Reply:
-        return self._genesis.found(request["name"], request["uuid"], bytes.fromhex(request["root"]))
+        return self._genesis.found(
+            request["name"], request["uuid"], bytes.fromhex(request["root"]), request.get("custody")
+        )
 
     def _cluster_info(self, caller: Caller, request: Request) -> Reply:
         item = self._store.get(keys.CLUSTER)

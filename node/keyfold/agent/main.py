@@ -10,12 +10,15 @@ import threading
 from keyfold import config as configuration
 from keyfold.agent import sdnotify
 from keyfold.agent.admin import AdminOperations, administrator_only
+from keyfold.agent.backup_keys import BackupKeys
 from keyfold.agent.commits import Commits
+from keyfold.agent.custody_operations import CustodyOperations
 from keyfold.agent.genesis import Genesis
 from keyfold.agent.handover import Handover
 from keyfold.agent.logins import Logins
 from keyfold.agent.machine import Machine
 from keyfold.agent.partitions import Partitions
+from keyfold.agent.rebuilding import Rebuilding
 from keyfold.agent.restoring import Restoring
 from keyfold.agent.server import AgentServer, Operation
 from keyfold.agent.service import Service
@@ -35,9 +38,11 @@ def operations(service: Service, handover: Handover | None = None) -> dict[str, 
     partitions = Partitions(service, handover=handover)
     logins = Logins(service.logins)
     shadows = Shadows(service, partitions, Gate(service.store, service.clock))
+    custody = CustodyOperations(BackupKeys(service), Rebuilding(service))
     admin = AdminOperations(service, Genesis(service), partitions, Restoring(service, partitions))
     return {
         **admin.table(),
+        **custody.table(),
         **logins.table(),
         **SubscriberOperations(service, partitions).table(),
         "partition_unlock": administrator_only(logins.unlock),

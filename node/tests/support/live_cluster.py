@@ -163,16 +163,30 @@ class LiveNode:
 
 
 class LiveCluster:
-    def __init__(self, directory: Path, names: Sequence[str] = ("hsm1", "hsm2", "hsm3")) -> None:
-        self.uuid = str(uuid.uuid4())
+    """`found` False: agents over an empty etcd, which await the genesis or the rebuild of `cluster_uuid`."""
+
+    def __init__(
+        self,
+        directory: Path,
+        names: Sequence[str] = ("hsm1", "hsm2", "hsm3"),
+        *,
+        cluster_uuid: str | None = None,
+        found: bool = True,
+        custody: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.uuid = cluster_uuid or str(uuid.uuid4())
         self._credentials = directory / "credentials"
-        self._credentials.mkdir()
+        self._credentials.mkdir(parents=True)
         (self._credentials / "system.pin").write_text(SYSTEM_PIN)
         self._before = os.environ.get("CREDENTIALS_DIRECTORY")
         os.environ["CREDENTIALS_DIRECTORY"] = str(self._credentials)
         self.etcd = Etcd(directory / "etcd")
         self.nodes = [LiveNode(name, self.etcd.url, self.uuid, directory) for name in names]
-        self.nodes[0].client.call("cluster_init", name="test", uuid=self.uuid, root=ROOT.hex())
+        if found:
+            self.nodes[0].client.call("cluster_init", name="test", uuid=self.uuid, root=ROOT.hex(), custody=custody)
+            self.wait_until_level()
+
+    def wait_until_level(self) -> None:
         for node in self.nodes:
             node.await_level()
 

@@ -11,7 +11,7 @@ from ansible.parsing.vault import VaultLib, VaultSecret
 PASSWORD = "vault-password-8233"
 
 
-def test_secrets_leave_no_trace_under_vvv(playbook: Any, fake: Any, tmp_path: Path) -> None:
+def test_secrets_leave_no_trace_under_vvv(playbook: Any, fake: Any, people: Any, tmp_path: Path) -> None:
     genesis, password = (tmp_path / name for name in ("genesis.vault", "password"))
     password.write_text(PASSWORD)
     fake.set(cluster=None)
@@ -20,10 +20,23 @@ def test_secrets_leave_no_trace_under_vvv(playbook: Any, fake: Any, tmp_path: Pa
         {"name": "Genesis", "keyfold_genesis": {"path": str(genesis), "password_file": str(password)}},
         {
             "name": "Found",
-            "keyfold_cluster": {
+            "keyfold_ceremony": {
                 "name": "test",
                 "uuid": "{{ " + opened + ".cluster_uuid }}",
-                "root": "{{ " + opened + ".root }}",
+                "directory": str(tmp_path / "custody"),
+                "custodians": people.declared,
+                "threshold": 2,
+                "command": str(fake.command),
+            },
+        },
+        {
+            "name": "Rotate",
+            "keyfold_backup_key": {
+                "share_files": [
+                    str(tmp_path / f"custody/share-{n}-of-3-{who}.age") for n, who in ((1, "ann"), (3, "cem"))
+                ],
+                "identity_files": [str(people.keys[who]) for who in ("ann", "cem")],
+                "from_epoch": 1,
                 "command": str(fake.command),
             },
             "register": "founded",
@@ -36,7 +49,8 @@ def test_secrets_leave_no_trace_under_vvv(playbook: Any, fake: Any, tmp_path: Pa
     opened_genesis = json.loads(sealed)
     secrets = [
         PASSWORD,
-        opened_genesis["root"],
+        *people.shares(tmp_path / "custody"),
+        people.root(tmp_path / "custody"),
         opened_genesis["system_pin"],
     ]
     traces = {
@@ -49,6 +63,7 @@ def test_secrets_leave_no_trace_under_vvv(playbook: Any, fake: Any, tmp_path: Pa
         },
     }
     assert "ansible.log" in "".join(traces)
+    assert fake.state["rotated_with"] == fake.state["root_digest"]
     found = {(place, secret) for place, text in traces.items() for secret in secrets if secret in text}
     assert found == set()
 
