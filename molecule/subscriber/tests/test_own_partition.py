@@ -139,7 +139,7 @@ def test_a_certificate_shows_its_own_partition_whatever_is_asked_for(cluster: Cl
     target = ["-connect", "hsm1:9443", "-CAfile", "/etc/keyfold-client/ca.crt", "-quiet"]
     request = '{"op":"policy","partition":"acme"}\n{"op":"objects","partition":"acme"}\n'
     for name, shown in (("keyfold-subscriber", 2), ("acme", 0), ("s_acme", 0)):
-        script = f"(cat; sleep 2) | openssl s_client {' '.join((*target, *pair))} -servername {name} 2>/dev/null"
+        script = f"(cat; sleep 3) | timeout 5 openssl s_client {' '.join((*target, *pair))} -servername {name} 2>/dev/null || true"
         said = cluster.app.run("bash", "-c", script, user="kf-globex", stdin=request)
         replies = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
         assert [reply["partition"] for reply in replies] == ["globex"] * shown, name

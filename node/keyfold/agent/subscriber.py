@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from keyfold.agent.handover import RECORD_KIND as HANDOVER
@@ -23,6 +24,9 @@ from keyfold.replication.usage import decode
 from keyfold.store.interface import Put, Unchanged
 
 Request = Mapping[str, Any]
+
+# Sets are restored from for so long (design §2); records of them are kept for ever.
+KEPT_DAYS = 10
 
 
 class SubscriberOperations:
@@ -80,19 +84,15 @@ class SubscriberOperations:
         return {"partition": name, "objects": rows}
 
     def _restore_points(self, name: str, request: Request) -> Reply:
-        """Backup sets that hold this partition, newest first."""
+        """Backup sets that hold this partition and are not older than sets are kept, newest first."""
         prefix = keys.records(BACKUP_SET)
+        # What is stamped sorts as it follows in time.
+        oldest = stamp(self._service.clock.utc() - timedelta(days=KEPT_DAYS))
         records = [json.loads(item.value) for item in self._store.scan(prefix)]
         points = [
-            {
-                "set_id": record["set_id"],
-                "created": record["created"],
-                "objects": part["objects"],
-                "verified": record.get("verified") is True,
-            }
+            {key: record[key] for key in ("set_id", "created", "verified")}
             for record in records
-            for part in record.get("partitions", ())
-            if part["name"] == name
+            if name in record["partitions"] and record["created"] >= oldest
         ]
         return {"partition": name, "restore_points": sorted(points, key=_created, reverse=True)}
 
