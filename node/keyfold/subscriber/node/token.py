@@ -41,7 +41,8 @@ _CODES = {
         "the partition's package does not allow CKM_AES_KEY_WRAP_PAD, CKM_RSA_PKCS_OAEP or CKM_AES_KEY_GEN",
         "ask the operator for another package",
     ),
-    PyKCS11.CKR_ACTION_PROHIBITED: ("denied", "the partition's policy prohibits it", "keyfold-subscriber policy"),
+    # Not in PyKCS11 1.5 (PKCS#11 2.40, CKR_ACTION_PROHIBITED).
+    0x1B: ("denied", "the partition's policy prohibits it", "keyfold-subscriber policy"),
     PyKCS11.CKR_KEY_UNEXTRACTABLE: ("denied", "the key may not leave the token", "keyfold-subscriber policy"),
 }
 
