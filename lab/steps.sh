@@ -27,7 +27,7 @@ run_shellcheck() {
 
 run_unit() {
   apt_install age
-  timeout --foreground 300 pytest -m 'not container'
+  timeout --foreground 900 pytest -m 'not container'
 }
 
 # The newest packages, on a machine that has what a node has and nothing else.

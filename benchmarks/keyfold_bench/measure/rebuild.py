@@ -17,7 +17,7 @@ _TASKS = ("Rebuild", "Wait until every live node has everything")
 
 def measure() -> Measured:
     """Last of all: of the cluster that was measured before, only the store is left."""
-    declared = [{"name": name, "package": "PLATINUM", "backup": True} for name in _PARTITIONS]
+    declared = [{"name": name, "package": "PLATINUM", "backup": True, **cluster.SUBSCRIBER} for name in _PARTITIONS]
     variables = {"keyfold_partitions": declared, "client_partitions": []}
     cluster.playbook("partition", "--extra-vars", json.dumps(variables))
     for name in _PARTITIONS:
