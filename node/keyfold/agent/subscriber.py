@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from typing import Any
 
 from keyfold.agent.handover import RECORD_KIND as HANDOVER
@@ -15,18 +14,17 @@ from keyfold.agent.partitions import Partitions
 from keyfold.agent.server import Caller, Operation, Reply
 from keyfold.agent.service import Service
 from keyfold.audit.note import note
+from keyfold.backup.manifest import DAILY
 from keyfold.backup.sets import RECORD_KIND as BACKUP_SET
 from keyfold.clock import stamp
 from keyfold.errors import KeyfoldError
+from keyfold.expiry.plan import RETENTION
 from keyfold.partition.choice import FIELD, chosen, keeps_destroyed
 from keyfold.replication import keys
 from keyfold.replication.usage import decode
 from keyfold.store.interface import Put, Unchanged
 
 Request = Mapping[str, Any]
-
-# Sets are restored from for so long (design §2); records of them are kept for ever.
-KEPT_DAYS = 10
 
 
 class SubscriberOperations:
@@ -86,8 +84,8 @@ class SubscriberOperations:
     def _restore_points(self, name: str, request: Request) -> Reply:
         """Backup sets that hold this partition and are not older than sets are kept, newest first."""
         prefix = keys.records(BACKUP_SET)
-        # What is stamped sorts as it follows in time.
-        oldest = stamp(self._service.clock.utc() - timedelta(days=KEPT_DAYS))
+        # Records of sets are kept for ever. What is stamped sorts as it follows in time.
+        oldest = stamp(self._service.clock.utc() - RETENTION[DAILY])
         records = [json.loads(item.value) for item in self._store.scan(prefix)]
         points = [
             {key: record[key] for key in ("set_id", "created", "verified")}
