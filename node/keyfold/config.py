@@ -30,11 +30,15 @@ class StoreAccess:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """What a subscriber ordered. `max_size_bytes`: quota; `backup`: always, never or order."""
+    """What a subscriber ordered. `max_size_bytes`: quota; `backup`: always, never or order.
+
+    `restore_price`: of one chargeable restore, as text with its currency; "" where it is agreed otherwise.
+    """
 
     name: str
     max_size_bytes: int
     backup: str
+    restore_price: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ def _parse(raw: Mapping[str, Any]) -> Config:
             *(Path(store[key]) for key in ("ca", "writer_cert", "writer_key", "reader_cert", "reader_key")),
         ),
         packages={
-            name: Package(name, int(row["max_size_bytes"]), str(row["backup"]))
+            name: Package(name, int(row["max_size_bytes"]), str(row["backup"]), str(row.get("restore_price", "")))
             for name, row in raw.get("packages", {}).items()
         },
         **{key: Path(value) for key, value in raw.get("paths", {}).items() if key in ("state", "run")},

@@ -30,11 +30,14 @@ def operations(service: Service) -> dict[str, Operation]:
     """Everything the socket offers, by name."""
     partitions = Partitions(service)
     logins = Logins(service.logins)
-    shadows = Shadows(service, partitions, Gate(service.store, service.clock))
-    admin = AdminOperations(service, Genesis(service), partitions, Restoring(service, partitions))
+    gate = Gate(service.store, service.clock)
+    shadows = Shadows(service, partitions, gate)
+    admin = AdminOperations(service, Genesis(service), partitions)
+    restoring = Restoring(service, partitions, gate).table()
     return {
         **admin.table(),
         **logins.table(),
+        **{name: administrator_only(operation) for name, operation in restoring.items()},
         "partition_unlock": administrator_only(logins.unlock),
         "object_reactivate": administrator_only(shadows.reactivate),
         "object_purge": administrator_only(shadows.purge),
