@@ -5,8 +5,21 @@ from __future__ import annotations
 import secrets
 import sys
 import time
+from pathlib import Path
 
-from lab.tour.machines import NODES, PARTITION, Subscriber, await_, container, keyfold, live_nodes, on, playbook, run
+from lab.tour.machines import (
+    NODES,
+    PARTITION,
+    ROOT,
+    Subscriber,
+    await_,
+    container,
+    keyfold,
+    live_nodes,
+    on,
+    playbook,
+    run,
+)
 from lab.tour.narration import Narrator, StepFailed
 
 # A node that was stopped boots, joins etcd and catches up.
@@ -170,8 +183,11 @@ class Tour:
                 self._say.did(node, "they are gone")
 
     def restore(self) -> None:
-        with self._say.step(f"Preview, then restore partition {PARTITION} from the WebDAV store"):
-            arguments = ("-e", f"restore_partition={PARTITION}", "-e", f"restore_ticket=TOUR-{self._round}")
+        with self._say.step(
+            f"Two officers approve it; preview, then restore partition {PARTITION} from the WebDAV store"
+        ):
+            request = self._approved_restore()
+            arguments = ("-e", f"request={request}")
             for what, more in (("--check: the preview", ("--check", "--diff")), ("the restore", ("-e", "confirm=yes"))):
                 begun = time.monotonic()
                 playbook("restore", *arguments, *more)
@@ -180,6 +196,20 @@ class Tour:
             missing = {self._rsa, self._ec, self._aes, self._late} - self.app.labels()
             if missing:
                 raise StepFailed(f"not restored: {missing}", "docker exec keyfold-hsm3 keyfold backup list")
+
+    def _approved_restore(self) -> Path:
+        """What the operator writes and two officers sign; its path on the controller."""
+        home = ROOT / ".keyfold" / "local"
+        request = home / f"restore-{self._round}.yml"
+        about = ("--ticket", f"TOUR-{self._round}", "--reason", "destroyed by mistake", "--requested-by", "tour")
+        request.write_text(on("hsm3", "keyfold", "restore", "request", "--partition", PARTITION, *about), "utf-8")
+        for officer in ("ada", "grace"):
+            sign = ("ssh-keygen", "-q", "-Y", "sign", "-n", "keyfold-approval", "-f", str(home / "officers" / officer))
+            request.with_name(f"{request.name}.{officer}.sig").write_text(
+                run(*sign, given=request.read_text("utf-8")), "utf-8"
+            )
+            self._say.did("controller", f"officer {officer} signs the request: ssh-keygen -Y sign")
+        return request
 
     def use_again(self) -> None:
         with self._say.step("The restored keys verify the old signatures and make new ones"):
