@@ -86,27 +86,32 @@ class Restore:
                 return _outcome(order, prepared, None, changed=False)
             if record is None:
                 record = self._begin(approval, prepared, order, who)
+            safety = record["safety_set"] or self._kept(plans)
             revision = self._write(approval, prepared)
             nodes = on_every_node(self._cluster, self._clock, plans, revision)
             # An interrupted restore began with other plans: what it was to do stands in its record.
-            result = {"revision": revision, "nodes": nodes}
+            result = {"revision": revision, "nodes": nodes, "safety_set": safety}
             record = self._cluster.restoring("finish", approval, result=result)["record"]
             return _outcome(order, prepared, record, changed=True)
 
     def _begin(self, approval: Approval, prepared: Prepared, order: Order, who: str) -> dict[str, Any]:
         plans = [one.plan for one in prepared.partitions]
-        losing = [plan.partition for plan in plans if plan.loses]
         begun: dict[str, Any] = {
             "who": who,
             "counts": {plan.partition: plan.counts for plan in plans},
             "pins": {plan.partition: plan.pin for plan in plans},
-            "safety_set": self._safety(losing) if losing else None,
+            "safety_set": self._kept(plans),
             "prices": self._prices(prepared) if order.chargeable else {},
         }
         growth = {plan.partition: plan.growth for plan in plans if plan.growth > 0 and not plan.create}
         reply = self._cluster.restoring("begin", approval, begun=begun, growth=growth, partition=order.partition)
         record: dict[str, Any] = reply["record"]
         return record
+
+    def _kept(self, plans: Sequence[RestorePlan]) -> str | None:
+        """The safety set of what is going to be lost: also where that turns up only after an interruption."""
+        losing = [plan.partition for plan in plans if plan.loses]
+        return self._safety(losing) if losing else None
 
     def _prices(self, prepared: Prepared) -> dict[str, str]:
         return {

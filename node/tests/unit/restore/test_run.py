@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.backup_site import CLUSTER_UUID, BackupSite, make_site
@@ -274,6 +275,82 @@ def test_side_by_side_makes_a_new_partition_and_leaves_the_old_one_alone(site: B
     with pytest.raises(KeyfoldError) as caught:
         site.apply("acme", mode="side-by-side", target="acme-2026", chargeable=False)
     assert caught.value.code == "conflict"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("op", ["restore_begin", "snapshot", "record_put", "restore_apply", "status", "restore_finish"])
+def test_killed_at_any_step_and_run_again_it_ends_in_the_same_state(
+    site: BackupSite, monkeypatch: pytest.MonkeyPatch, op: str, when: str
+) -> None:
+    """The safety set is part of the walk: snapshot and record_put are its steps."""
+    before = files(site)
+    site.run()
+    destroyed, changed = sorted(before)[:2]
+    site.agent.destroy("acme", destroyed)
+    site.agent.put("acme", changed, object_file(b"changed since", object_class=3), {})
+    late = site.agent.add_key("acme", 9, "late", 4)
+    there = files(site)
+    approval = site.approval("acme", mode="replace")
+    with monkeypatch.context() as patch:
+        real = getattr(site.agent, f"_{op}")
+
+        def killed(**params: Any) -> Any:
+            if when == "after" and not params.get("check"):
+                real(**params)
+            if params.get("check"):
+                return real(**params)
+            raise KeyboardInterrupt
+
+        patch.setattr(site.agent, f"_{op}", killed)
+        with pytest.raises(KeyboardInterrupt):
+            site.restore().apply(approval, "operator")
+    outcome = site.restore().apply(approval, "operator")
+    assert files(site) == before
+    assert list(site.agent.partitions["acme"].invalidated) == [late]
+    assert outcome.record is not None
+    assert outcome.record["finished"]
+    # Whatever happened, what there was before the first write can be had back.
+    site.apply("acme", set_id=str(outcome.record["safety_set"]), mode="replace")
+    assert files(site) == there
+
+
+def test_what_is_too_much_for_memory_is_decrypted_a_second_time(
+    site: BackupSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keyfold.restore.fetch._KEPT_BYTES", 100)
+    before = files(site)
+    site.run()
+    for file in [file for file in before if file != "token.object"]:
+        site.agent.destroy("acme", file)
+    site.apply("acme")
+    assert files(site) == before
+
+
+@pytest.mark.parametrize("package", ["SBX", "PLATINUM"])
+def test_a_package_without_backups_is_refused_and_nothing_written(site: BackupSite, package: str) -> None:
+    site.run()
+    site.agent.destroy("acme", min(files(site)))
+    site.agent.partitions["acme"].row |= {"package": package, "backup": False}
+    assert_refused(site, "acme", package)
+
+
+def test_another_manifest_than_the_approved_one_is_refused(site: BackupSite) -> None:
+    made = site.run()
+    site.agent.destroy("acme", min(files(site)))
+    approval = site.approval("acme")
+    resigned(site, made, node="hsm9")
+    before = site.agent.revision
+    with pytest.raises(KeyfoldError, match="not the approved one") as caught:
+        site.restore().apply(approval, "operator")
+    assert (caught.value.code, site.agent.revision) == ("unapproved", before)
+
+
+def test_a_set_out_of_the_window_is_refused_and_nothing_written(site: BackupSite) -> None:
+    old = site.run()
+    site.agent.destroy("acme", min(files(site)))
+    site.run()
+    site.clock.sleep(11 * 86400)
+    assert_refused(site, "restore window of 10 days", set_id=old.set_id)
 
 
 def test_the_whole_cluster_comes_back_in_one_restore(site: BackupSite) -> None:
