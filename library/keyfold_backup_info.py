@@ -62,6 +62,15 @@ sets:
     verified:
       description: Whether its manifest is this cluster's and the archives are there.
       type: bool
+    expires:
+      description: When its retention ends, RFC 3339 in UTC; null where no time alone decides.
+      type: str
+    expiry:
+      description: What the next expiry does with it - V(keep), V(expire) or V(hold).
+      type: str
+    expiry_reason:
+      description: Why, in words.
+      type: str
     problem:
       description: What is wrong with it; null if nothing is.
       type: str

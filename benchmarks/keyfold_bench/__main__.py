@@ -10,7 +10,20 @@ from benchmarks.keyfold_bench import cluster, results
 from benchmarks.keyfold_bench.document import RESULTS
 from benchmarks.keyfold_bench.figures import FIGURES
 from benchmarks.keyfold_bench.machines import BenchFailed
-from benchmarks.keyfold_bench.measure import agent, commit, demo, join, sign, site, size, usable
+from benchmarks.keyfold_bench.measure import (
+    agent,
+    commit,
+    connections,
+    demo,
+    join,
+    rebuild,
+    scale,
+    sign,
+    site,
+    size,
+    usable,
+    verify,
+)
 
 # In this order: small partitions first, then what wants 10,000 objects, memory at last.
 _ON_CLUSTER = {
@@ -18,10 +31,13 @@ _ON_CLUSTER = {
     "usable": usable.measure,
     "sign": sign.measure,
     "size": size.measure,
+    "verify": verify.measure,
     "join": join.measure,
     "agent": agent.measure,
+    "connections": connections.measure,
+    "rebuild": rebuild.measure,
 }
-_MEASUREMENTS = {"site": site.measure, **_ON_CLUSTER, "demo": demo.measure}
+_MEASUREMENTS = {"site": site.measure, **_ON_CLUSTER, "scale": scale.measure, "demo": demo.measure}
 
 
 def main() -> int:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import tarfile
 import time
 
 from benchmarks.keyfold_bench.machines import NODES, PLACE, ROOT, SET, Program, await_, keyfold, on, run
+from lab.handover import user_pin
 
 MODULE = "/usr/lib/x86_64-linux-gnu/pkcs11/keyfold-pkcs11.so"
 SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
@@ -98,8 +98,7 @@ def _serve_plain_softhsm() -> None:
 
 
 def pin(partition: str) -> str:
-    path = ROOT / ".keyfold" / SET / "pins" / f"{partition}.json"
-    return str(json.loads(path.read_text(encoding="utf-8"))["initial_pin"])
+    return user_pin(ROOT / ".keyfold" / SET, partition)
 
 
 def home(partition: str) -> str:

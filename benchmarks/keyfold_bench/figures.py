@@ -1,4 +1,4 @@
-"""The figures: their names, units and goals (issue 2), and how each is measured."""
+"""The figures: their names, units and goals (issues 2 and 3), and how each is measured."""
 
 from __future__ import annotations
 
@@ -44,6 +44,8 @@ class Figure:
 
 _SITE = "ansible-playbook playbooks/site.yml (mitogen_linear) on the five containers"
 
+_DECLARE = "the task that calls keyfold_partition (mitogen_linear) with 1,000 partitions"
+
 FIGURES = {
     "commit_added_over_etcd_txn": Figure(
         "ratio",
@@ -63,6 +65,19 @@ FIGURES = {
         AtMost(1.2),
         "p50 of the agent's answer to the commit of one new AES key in a partition of 10,000 objects ÷ the same in one "
         "of 100, in turns",
+    ),
+    "rebuild_10k_seconds": Figure(
+        "s",
+        None,
+        "playbooks/rebuild.yml on bare nodes, from the task that rebuilds (shares, store, archives, etcd) until every "
+        "node has everything; 10 partitions of 1,000 objects; the whole playbook, which installs the nodes and ends "
+        "with site.yml, as a detail",
+    ),
+    "verify_over_sha256sum": Figure(
+        "ratio",
+        AtLeast(0.8),
+        "speed at which hsm3 verifies a 256 MiB archive in the store, over TLS ÷ that of sha256sum on the same bytes "
+        "in its page cache, one after the other",
     ),
     "join_10k_seconds": Figure(
         "s",
@@ -95,6 +110,21 @@ FIGURES = {
         AtLeast(0.95),
         "P-256 signatures per second from app1 through stunnel, HAProxy and p11-kit remote with keyfold-pkcs11.so ÷ "
         "with libsofthsm2.so there, in turns",
+    ),
+    "partitions_1000_first_seconds": Figure(
+        "s",
+        AtMost(300),
+        f"{_DECLARE}, none of which exists: until every node has provisioned all",
+    ),
+    "partitions_1000_no_change_seconds": Figure("s", AtMost(5), f"{_DECLARE}, all of which exist as declared"),
+    "partitions_1000_one_changed_seconds": Figure(
+        "s", AtMost(8), f"{_DECLARE}, one of which gets another policy: until every node has applied it"
+    ),
+    "connections_500_p99_ms": Figure(
+        "ms",
+        None,
+        "500 PKCS#11 connections from app1 open at once, 10 to each of 50 partitions, all through HAProxy on hsm1; "
+        "each makes a P-256 signature, waits 1 s, and so on for 30 s; p99 of the slowest partition",
     ),
     "site_cold_seconds": Figure("s", None, f"{_SITE}, bare Debian: the roles install every package"),
     "site_warm_seconds": Figure("s", None, f"{_SITE}, new ones with Debian's packages in the image"),

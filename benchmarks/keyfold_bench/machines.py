@@ -104,5 +104,9 @@ class Program:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End its input, and wait until it has ended."""
         self._stdin.close()
         self._process.wait()

@@ -15,11 +15,13 @@ from keyfold.commands import (
     approval,
     audit,
     backup,
+    backup_key,
     cluster,
     node,
     object_,
     officers,
     partition,
+    rebuild,
     restore,
     status,
     store,
@@ -33,7 +35,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="keyfold", description="Operate a node of a Keyfold cluster.")
     top.add_argument("--version", action="version", version=f"keyfold {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for module in (status, cluster, officers, approval, partition, object_, backup, restore, store, audit, node):
+    everyday = (status, cluster, officers, approval, partition, object_, backup, restore, store, audit)
+    for module in (*everyday, backup_key, rebuild, node):
         module.register(commands)
     return top
 

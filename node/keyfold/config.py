@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from keyfold.errors import KeyfoldError
+from keyfold.package import Package, parse_package
 from keyfold.store.config import StoreConfig
+
+__all__ = ["CONFIG_PATH", "CREDENTIALS_PATH", "Config", "Package", "StoreAccess", "credential", "load"]
 
 CONFIG_PATH = Path("/etc/keyfold/keyfold.toml")
 CREDENTIALS_PATH = Path("/etc/keyfold/credentials")
@@ -26,19 +29,6 @@ class StoreAccess:
     writer_key: Path
     reader_cert: Path
     reader_key: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Package:
-    """What a subscriber ordered. `max_size_bytes`: quota; `backup`: always, never or order.
-
-    `restore_price`: of one chargeable restore, as text with its currency; "" where it is agreed otherwise.
-    """
-
-    name: str
-    max_size_bytes: int
-    backup: str
-    restore_price: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +60,8 @@ def load(path: Path = CONFIG_PATH) -> Config:
         raise _unusable(path, str(error)) from error
     except KeyError as error:
         raise _unusable(path, f"the key {error} is missing") from error
+    except ValueError as error:
+        raise _unusable(path, str(error)) from error
 
 
 def _unusable(path: Path, reason: str) -> KeyfoldError:
@@ -96,10 +88,7 @@ def _parse(raw: Mapping[str, Any]) -> Config:
             store["url"],
             *(Path(store[key]) for key in ("ca", "writer_cert", "writer_key", "reader_cert", "reader_key")),
         ),
-        packages={
-            name: Package(name, int(row["max_size_bytes"]), str(row["backup"]), str(row.get("restore_price", "")))
-            for name, row in raw.get("packages", {}).items()
-        },
+        packages={name: parse_package(name, row) for name, row in raw.get("packages", {}).items()},
         **{key: Path(value) for key, value in raw.get("paths", {}).items() if key in ("state", "run")},
     )
 

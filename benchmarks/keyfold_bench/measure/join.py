@@ -14,7 +14,7 @@ _PATIENCE_SECONDS = 300.0
 _WIPE = """
 systemctl stop keyfold-agent.service 'keyfold-partition-*.socket'
 rm -rf /var/lib/keyfold/partitions/* /var/lib/keyfold/agent/* /etc/systemd/system/keyfold-partition-*.socket
-rm -f /etc/systemd/system/keyfold-partition-*@.service /etc/sysusers.d/keyfold-partitions.conf
+rm -f /etc/systemd/system/keyfold-partition-*@.service /etc/keyfold/partitions.sysusers
 systemctl daemon-reload
 """
 

@@ -78,6 +78,7 @@ def test_the_dry_run_says_that_every_machine_would_change(dry_run: tuple[dict[st
         ("hsm3", "etcd : Install packages"),
         ("hsm2", "node : Bring the package to the host"),
         ("hsm1", "node : Make the cluster's sealed genesis file"),
+        ("hsm1", "node : Hold the genesis ceremony of a new cluster"),
         ("hsm1", "access : Install packages"),
         ("hsm1", "partition : Declare the partitions"),
         ("store1", "store : Configure Apache"),

@@ -9,6 +9,9 @@ from keyfold.agent.server import Caller, Reply
 from keyfold.errors import KeyfoldError
 from keyfold.replication.registry import Registry
 
+# Longer than an agent takes to open its partitions, shorter than the module waits for an answer.
+_OPEN_SECONDS = 12.0
+
 
 class Commits:
     def __init__(self, registry: Registry) -> None:
@@ -25,7 +28,7 @@ class Commits:
                 not_done="nothing was committed",
                 next_step="see docs/interfaces.md §3",
             )
-        return {"revision": self._registry.replica(name).commit(kind, hints, str(caller))}
+        return {"revision": self._registry.replica(name, _OPEN_SECONDS).commit(kind, hints, str(caller))}
 
 
 def _usable(hints: object) -> bool:

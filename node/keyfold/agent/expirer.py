@@ -117,7 +117,9 @@ class Expirer:
             by_partition[name].append(entry(file, item, self._registry.sealer(name).open(item.key, item.value)))
         found = {}
         for name, entries in by_partition.items():
-            days = int(self._registry.policy(name)["invalidation_days"])
+            row = self._registry.rows.get(name)
+            # Without its declaration nobody knows for how long; it may be about to be restored.
+            days = 0 if row is None else int(row["policy"]["invalidation_days"])
             if due := expiry.due(entries, state, now, days):
                 found[name] = due
         return found

@@ -37,7 +37,8 @@ class Machine(Host):
         self._inotify = Inotify()
         self._touched: dict[str, Callable[[str], None]] = {}
         self._draining = threading.Lock()
-        self._provisioned: str | None = None
+        self._declared: str | None = None
+        self._provisioned: tuple[tuple[str, str], ...] | None = None
         self._audit_signer = AuditSigner(config.partition_directory(SYSTEM))
 
     @property
@@ -59,15 +60,19 @@ class Machine(Host):
             )
 
     def provision(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        path = self._kept
-        wanted = json.dumps({"partitions": sorted(rows, key=lambda row: str(row["name"]))}, indent=1)
-        if wanted == self._provisioned:
+        ordered = sorted(rows, key=lambda row: str(row["name"]))
+        declared = json.dumps({"partitions": ordered}, indent=1)
+        if declared != self._declared:
+            # First of all, and whatever becomes of the rest: a policy that became stricter waits for nothing.
+            policy_file.publish(self._config.run / "policy", rows)
+            fresh = self._kept.with_suffix(".new")
+            fresh.write_text(declared, encoding="utf-8")
+            fresh.rename(self._kept)
+            self._declared = declared
+        # What users and units depend on, and nothing else: a policy that changes is no reason to look at every unit.
+        needed = tuple((str(row["name"]), str(row["package"])) for row in ordered)
+        if needed == self._provisioned:
             return
-        # First of all, and whatever becomes of the rest: a policy that became stricter waits for nothing.
-        policy_file.publish(self._config.run / "policy", rows)
-        fresh = path.with_suffix(".new")
-        fresh.write_text(wanted, encoding="utf-8")
-        fresh.rename(path)
         done = subprocess.run(["systemctl", "start", PROVISION_UNIT], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise KeyfoldError(
@@ -76,7 +81,7 @@ class Machine(Host):
                 not_done="users and units of new partitions are missing on this node",
                 next_step=f"journalctl -u {PROVISION_UNIT}; then systemctl restart keyfold-agent",
             )
-        self._provisioned = wanted
+        self._provisioned = needed
 
     def provisioned(self) -> Sequence[Mapping[str, Any]]:
         try:

@@ -10,34 +10,44 @@ import threading
 from keyfold import config as configuration
 from keyfold.agent import sdnotify
 from keyfold.agent.admin import AdminOperations, administrator_only
+from keyfold.agent.backup_keys import BackupKeys
 from keyfold.agent.commits import Commits
+from keyfold.agent.custody_operations import CustodyOperations
 from keyfold.agent.genesis import Genesis
+from keyfold.agent.handover import Handover
 from keyfold.agent.logins import Logins
 from keyfold.agent.machine import Machine
 from keyfold.agent.partitions import Partitions
+from keyfold.agent.rebuilding import Rebuilding
 from keyfold.agent.restoring import Restoring
 from keyfold.agent.server import AgentServer, Operation
 from keyfold.agent.service import Service
 from keyfold.agent.shadows import Shadows
+from keyfold.agent.subscriber import SubscriberOperations
 from keyfold.approval.gate import Gate
 from keyfold.clock import SystemClock
 from keyfold.errors import KeyfoldError
 from keyfold.replication.base import open_base
 from keyfold.store import open_store
 
+_POLL_SECONDS = 0.1
 
-def operations(service: Service) -> dict[str, Operation]:
+
+def operations(service: Service, handover: Handover | None = None) -> dict[str, Operation]:
     """Everything the socket offers, by name."""
-    partitions = Partitions(service)
+    partitions = Partitions(service, handover=handover)
     logins = Logins(service.logins)
     gate = Gate(service.store, service.clock)
     shadows = Shadows(service, partitions, gate)
+    custody = CustodyOperations(BackupKeys(service), Rebuilding(service))
     admin = AdminOperations(service, Genesis(service), partitions)
     restoring = Restoring(service, partitions, gate).table()
     return {
         **admin.table(),
+        **custody.table(),
         **logins.table(),
         **{name: administrator_only(operation) for name, operation in restoring.items()},
+        **SubscriberOperations(service, partitions).table(),
         "partition_unlock": administrator_only(logins.unlock),
         "object_reactivate": administrator_only(shadows.reactivate),
         "object_purge": administrator_only(shadows.purge),
@@ -68,6 +78,9 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=server.serve_forever, name="socket", daemon=True).start()
     service.start()
+    # Ready means: what etcd declares is open here, or etcd cannot be reached and an isolated node serves what it has.
+    while not stop.is_set() and not service.follower.tried.wait(_POLL_SECONDS):
+        pass
     sdnotify.ready()
     stop.wait()
     server.shutdown()

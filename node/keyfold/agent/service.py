@@ -10,6 +10,7 @@ from typing import Any
 
 from keyfold import __version__
 from keyfold.agent.auditing import Auditing
+from keyfold.agent.backstop import Backstop
 from keyfold.agent.expirer import Expirer
 from keyfold.audit.journal import Journal, SystemJournal
 from keyfold.clock import Clock, stamp
@@ -137,7 +138,7 @@ class Service:
 
     def _settle_loop(self) -> None:
         """Queued remote changes, unexplained local changes, and the slow comparison as a backstop."""
-        next_backstop = self.clock.monotonic() + _BACKSTOP_SECONDS
+        backstop = Backstop(self.clock.monotonic(), _BACKSTOP_SECONDS)
         while not self._stop.is_set():
             replicas = list(self.registry.replicas.values())
             busy = any(replica.unsettled for replica in replicas)
@@ -147,11 +148,11 @@ class Service:
             if busy:
                 self._stop.wait(_SETTLE_SECONDS)
             self.host.drain()
-            compare = self.clock.monotonic() >= next_backstop
-            if compare:
-                next_backstop = self.clock.monotonic() + _BACKSTOP_SECONDS
+            compare = backstop.due(self.clock.monotonic(), [replica.name for replica in replicas])
             for replica in replicas:
-                self._attend(replica, compare=compare)
+                # With a thousand partitions, looking at each that has nothing to do would be most of the work.
+                if replica.unsettled or replica.waiting or replica.name in compare:
+                    self._attend(replica, compare=replica.name in compare)
 
     def _attend(self, replica: Replica, *, compare: bool) -> None:
         """What one partition needs; its failure must not keep the others from being attended to."""

@@ -57,7 +57,11 @@ class Shadows:
         reply = self._carried_out(name, made, caller, request)
         if request.get("check"):
             return reply
-        swept = sweep(self._store)
+        try:
+            swept = sweep(self._store)
+        except KeyfoldError as error:
+            # The purge is committed, and an agent finishes it.
+            return {**reply, "history": {"compacted": None, "problems": {"etcd": error.what}}}
         return {**reply, "history": None if swept is None else swept.as_row()}
 
     # --- planning ---------------------------------------------------------------------------------------------

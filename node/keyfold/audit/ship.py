@@ -37,6 +37,8 @@ class Shipper:
         if last is None:
             self._remember(head or Head(0, "", 0))
             return 0
+        if head is None and not last.seq:
+            return 0  # nothing was linked yet
         if head is None or head.seq < last.seq:
             self._alarm(last.seq, f"the chain has {0 if head is None else head.seq} entries, {last.seq} were shipped")
             return 0

@@ -37,7 +37,7 @@ def verify_sets(
 
 
 def _size(stored: StoredSet) -> int:
-    return 0 if stored.manifest is None else sum(entry.size_bytes for entry in stored.manifest.partitions)
+    return 0 if stored.manifest is None else sum(entry.size_bytes for entry in stored.manifest.archives)
 
 
 def check_archives(
@@ -48,11 +48,14 @@ def check_archives(
         return stored
     place = sets.collection(cluster_uuid, stored.set_id)
     problems = [stored.problem]
-    problems += [_archive_problem(remote, place, entry, advance) for entry in stored.manifest.partitions]
+    problems += [archive_of(remote, place, entry, advance) for entry in stored.manifest.archives]
     return replace(stored, problem="; ".join(filter(None, problems)))
 
 
-def _archive_problem(remote: Remote, place: str, entry: ArchiveEntry, advance: Callable[[int], None]) -> str:
+def archive_of(
+    remote: Remote, place: str, entry: ArchiveEntry, advance: Callable[[int], None] = lambda _bytes: None
+) -> str:
+    """Read one archive in the collection `place` to its end; what is wrong with it, or ""."""
     digest, size = hashlib.sha256(), 0
     try:
         with remote.get(f"{place}/{entry.archive}") as chunks:

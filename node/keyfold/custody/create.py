@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from keyfold.custody.conf import write_softhsm2_conf
@@ -18,7 +18,9 @@ from keyfold.errors import KeyfoldError
 
 __all__ = [
     "CreatedSystem",
+    "NewToken",
     "create_partition_token",
+    "create_partition_tokens",
     "create_system_token",
     "read_data_key",
     "write_softhsm2_conf",
@@ -51,6 +53,32 @@ def create_partition_token(partition_dir: Path, name: str, uid: int, gid: int, s
             {"op": "init", "conf": str(staging / "softhsm2.conf"), "label": name, "so_pin": so_pin, "pin": user_pin}
         )
         return _publish(staging, partition_dir, uid, gid)
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """A token to make; the PINs are in no representation."""
+
+    label: str
+    so_pin: str = field(repr=False)
+    pin: str = field(repr=False)
+
+
+def create_partition_tokens(scratch: Path, wanted: Sequence[NewToken]) -> dict[str, Path]:
+    """Label → directory of a new token below `scratch`, an empty directory of the caller's. All of them, or an error.
+
+    One SoftHSM process makes them all: starting it takes ten times as long as making a token. It looks at every token
+    in the directory for each new one, so keep to some dozens. Errors as `create_partition_token`.
+    """
+    for token in wanted:
+        check_pin(token.pin, "the user PIN")
+        check_pin(token.so_pin, "the SO PIN")
+    with disk_errors(scratch):
+        (scratch / "tokens").mkdir(mode=0o700)
+    conf = write_softhsm2_conf(scratch)
+    tokens = [{"label": token.label, "so_pin": token.so_pin, "pin": token.pin} for token in wanted]
+    made: dict[str, str] = run_worker({"op": "init_many", "conf": str(conf), "tokens": tokens})["made"]
+    return {label: scratch / "tokens" / directory for label, directory in made.items()}
 
 
 def create_system_token(

@@ -18,12 +18,13 @@ _TIMEOUT_SECONDS = 60
 
 
 class Request(TypedDict, total=False):
-    """`op`, `conf`, `label` and `pin` always; `so_pin` for init, `root` (hex) and `cluster_uuid` for import.
+    """`op` and `conf` always; `label` and `pin` always but for init_many; `so_pin` for init.
 
-    `message` (hex) for sign; `epoch` for all but init.
+    `root` (hex) and `cluster_uuid` for both imports; `message` (hex) for sign; `epoch` for all but init and init_many;
+    `tokens`, each of label, so_pin and pin, for init_many. `destroy_backup` destroys that epoch's private key only.
     """
 
-    op: Literal["init", "import", "data_key", "sign"]
+    op: Literal["init", "init_many", "import", "import_backup", "destroy_backup", "data_key", "sign"]
     conf: str
     label: str
     pin: str
@@ -32,6 +33,7 @@ class Request(TypedDict, total=False):
     cluster_uuid: str
     message: str
     epoch: int
+    tokens: list[dict[str, str]]
 
 
 def run_worker(request: Request) -> Any:
@@ -52,7 +54,7 @@ def run_worker(request: Request) -> Any:
         raise KeyfoldError(
             "internal",
             f"the SoftHSM worker ended with {type(error).__name__}",
-            not_done=f"the operation {request['op']!r} on the token {request['label']!r}",
+            not_done=f"the operation {request['op']!r} on the token {request.get('label', '')!r}",
             next_step="check that python3-pykcs11 and softhsm2 are installed; see journalctl -t softhsm2",
         ) from None
     reply = json.loads(done.stdout)

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 
 from keyfold.errors import KeyfoldError
 from keyfold.replication import keys
-from keyfold.store.interface import Delete, MemberStatus, Store, Unchanged
+from keyfold.store.interface import Delete, MemberStatus, Put, Store, Unchanged
 
 log = logging.getLogger(__name__)
+
+# Longer than one member takes at most; each renews it.
+_LOCK_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +38,28 @@ def sweep(store: Store) -> Swept | None:
     due = store.get(keys.HISTORY_DUE)
     if due is None:
         return None
-    store.compact(due.mod_revision)
+    lease = store.grant(_LOCK_SECONDS)
+    try:
+        # Two at once would defragment two members at once, and with them perhaps the majority.
+        if not store.txn([Unchanged(keys.HISTORY_LOCK, 0)], [Put(keys.HISTORY_LOCK, b"", lease)]).succeeded:
+            return Swept(due.mod_revision, {"all": "somebody else is at it at this moment"})
+        return _sweep(store, due.mod_revision, lease)
+    finally:
+        store.revoke(lease)
+
+
+def _sweep(store: Store, revision: int, lease: int) -> Swept:
+    store.compact(revision)
     problems: dict[str, str] = {}
     for member in sorted(store.members(), key=lambda one: one.leader):
+        store.keep_alive(lease)
         problem = _defragment(store, member)
         if problem:
             problems[member.name] = problem
             log.warning("etcd member %s is not defragmented after a purge: %s; tried again", member.name, problem)
     if not problems:
-        store.txn([Unchanged(keys.HISTORY_DUE, due.mod_revision)], [Delete(keys.HISTORY_DUE)])
-    return Swept(due.mod_revision, problems)
+        store.txn([Unchanged(keys.HISTORY_DUE, revision)], [Delete(keys.HISTORY_DUE)])
+    return Swept(revision, problems)
 
 
 def _defragment(store: Store, member: MemberStatus) -> str:

@@ -8,43 +8,48 @@ import os
 import pwd
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keyfold.custody.conf import write_softhsm2_conf
 from keyfold.errors import KeyfoldError
+from keyfold.package import Package
 from keyfold.partition.policy import SYSTEM
 from keyfold.provision import plan
 
 _DIRECTORY_MODE = 0o700
 
 
-def provision(state: Path) -> list[str]:
-    """Idempotent; returns what it changed, for the journal. KeyfoldError `internal` names a command that failed."""
+def provision(state: Path, packages: Mapping[str, Package]) -> list[str]:
+    """Idempotent; returns what it changed, for the journal. KeyfoldError `internal` names a command that failed.
+
+    However many partitions changed: users are made once, units read once, sockets started and HAProxy reloaded once.
+    Connections that are open keep the limits they began with; nothing that a partition has running is restarted.
+    """
     rows = json.loads((state / "agent" / "partitions.json").read_text(encoding="utf-8"))["partitions"]
-    names = plan.names(rows)
+    partitions = plan.packages(rows, packages)
+    haproxy = plan.HAPROXY.parent.is_dir()
     wanted = plan.files(
-        names,
+        partitions,
         state,
-        haproxy=plan.HAPROXY.parent.is_dir(),
+        haproxy=haproxy,
         socket_group="haproxy" if _has_group("haproxy") else "root",
     )
     changed = [path for path, text in wanted.items() if _write(path, text)]
+    changed += [path for path, target in plan.links(partitions, haproxy=haproxy).items() if _link(path, target)]
     if plan.SYSUSERS in changed:
         _run("systemd-sysusers", str(plan.SYSUSERS))
-    for row in rows:
+    for name in (SYSTEM, *partitions):
         try:
-            _home(state, str(row["name"]))
-        except (OSError, KeyfoldError) as error:
+            _home(state, name, partitions[name].mechanisms if name != SYSTEM else ())
+        except (OSError, KeyError, KeyfoldError) as error:
             # The directory is its user's to spoil; the other partitions are not to wait for it.
-            print(f"partition {row['name']}: not provisioned: {error}", file=sys.stderr)
-    sockets = [plan.socket_unit(name) for name in names]
-    if any(path.parent == plan.UNIT_DIRECTORY for path in changed):
+            print(f"partition {name}: not provisioned: {error}", file=sys.stderr)
+    if any(plan.UNIT_DIRECTORY in path.parents for path in changed):
         _run("systemctl", "daemon-reload")
-    if sockets and (changed or not _active(sockets)):
-        _run("systemctl", "enable", "--quiet", *sockets)
-        _run("systemctl", "start", *sockets)
-    if plan.HAPROXY in changed and _active(["haproxy.service"]):
+    if idle := _not_listening([path.name for path in plan.links(partitions, haproxy=haproxy)]):
+        _run("systemctl", "start", *idle)
+    if plan.HAPROXY in changed and _not_listening(["haproxy.service"]) == []:
         _run("systemctl", "reload", "haproxy.service")
     return [str(path) for path in changed]
 
@@ -55,14 +60,23 @@ def _write(path: Path, text: str) -> bool:
         if path.read_text(encoding="utf-8") == text:
             return False
     except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     fresh = path.with_name(path.name + ".new")
     fresh.write_text(text, encoding="utf-8")
+    fresh.chmod(0o644)
     fresh.rename(path)
     return True
 
 
-def _home(state: Path, name: str) -> None:
+def _link(path: Path, target: Path) -> bool:
+    if path.is_symlink():
+        return False
+    path.parent.mkdir(mode=0o755, exist_ok=True)
+    path.symlink_to(target)
+    return True
+
+
+def _home(state: Path, name: str, mechanisms: Sequence[str]) -> None:
     """The partition's directory; softhsm2.conf in it belongs to root."""
     home = state / "partitions" / name
     owner = _Owner(0, 0) if name == SYSTEM else _Owner.of(plan.user(name))
@@ -74,7 +88,7 @@ def _home(state: Path, name: str) -> None:
         descriptor = os.open(home / lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         os.fchown(descriptor, owner.uid, owner.gid)
         os.close(descriptor)
-    write_softhsm2_conf(home)
+    write_softhsm2_conf(home, ",".join(mechanisms) or None)
 
 
 class _Owner:
@@ -109,8 +123,13 @@ def _has_group(name: str) -> bool:
     return True
 
 
-def _active(units: Iterable[str]) -> bool:
-    return subprocess.run(["systemctl", "is-active", "--quiet", *units], check=False).returncode == 0
+def _not_listening(units: Sequence[str]) -> list[str]:
+    """Those of the units that are not active."""
+    if not units:
+        return []
+    done = subprocess.run(["systemctl", "is-active", *units], capture_output=True, text=True, check=False)
+    states = done.stdout.split()
+    return [unit for unit, state in zip(units, states, strict=True) if state not in ("active", "reloading")]
 
 
 def _run(*command: str) -> None:

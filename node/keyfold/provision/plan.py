@@ -1,4 +1,4 @@
-"""The files that partitions need on a node, as text. Pure."""
+"""What partitions need on a node: files as text, links, names of units. Pure."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from keyfold.package import Package
 from keyfold.partition.policy import SYSTEM, check_name
+from keyfold.provision import subscriber, templates
 
 UNIT_DIRECTORY = Path("/etc/systemd/system")
-SYSUSERS = Path("/etc/sysusers.d/keyfold-partitions.conf")
+# Not in /etc/sysusers.d: there its range would be every package's at the next boot.
+SYSUSERS = Path("/etc/keyfold/partitions.sysusers")
+# System users have fewer than 900 numbers between them on Debian, which about 950 partitions use up. These are the last
+# of those for ordinary users, which adduser takes from the other end, and below 65536, where the agent may act on them.
+UIDS = "50000-59999"
 HAPROXY = Path("/etc/haproxy/keyfold-partitions.cfg")
 MODULE = "keyfold-pkcs11.so"
 PREFIX = "keyfold-partition-"
+# All partitions' slices are below this one.
+SLICE = "keyfold-partition"
 
 
 def user(partition: str) -> str:
@@ -24,88 +32,62 @@ def socket_unit(partition: str) -> str:
     return f"{PREFIX}{partition}.socket"
 
 
-def names(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Subscribers' partitions; the system partition has no user, socket or backend."""
-    return sorted(check_name(row["name"]) for row in rows if row["name"] != SYSTEM)
+def slice_unit(partition: str) -> str:
+    """A dash in a slice's name means "below": unescaped, partition `a-b` would count against partition `a`."""
+    return f"{SLICE}-{subscriber.escaped(partition)}.slice"
 
 
-def files(partitions: Iterable[str], state: Path, *, haproxy: bool, socket_group: str) -> dict[Path, str]:
+def packages(rows: Iterable[Mapping[str, Any]], known: Mapping[str, Package]) -> dict[str, Package]:
+    """Subscribers' partitions and their packages; the system partition has no user, socket or backend.
+
+    A partition whose package is not configured any more goes on, with a package's least limits.
+    """
+    ordered = {check_name(row["name"]): str(row.get("package")) for row in rows if row["name"] != SYSTEM}
+    return {name: known.get(ordered[name], Package(ordered[name], 0, "never")) for name in sorted(ordered)}
+
+
+def files(partitions: Mapping[str, Package], state: Path, *, haproxy: bool, socket_group: str) -> dict[Path, str]:
     """Path → content of everything this node's partitions need."""
-    partitions = list(partitions)
-    wanted = {SYSUSERS: "".join(_sysuser(name, state) for name in partitions)}
+    wanted = {SYSUSERS: f"r - {UIDS}\n" + "".join(_sysuser(name, state) for name in partitions)}
     if haproxy:
-        wanted[HAPROXY] = "".join(_backend(name) for name in partitions)
-    for name in partitions:
-        wanted[UNIT_DIRECTORY / socket_unit(name)] = _SOCKET.format(name=name, group=socket_group)
-        wanted[UNIT_DIRECTORY / f"{PREFIX}{name}@.service"] = _SERVICE.format(
-            name=name, user=user(name), home=state / "partitions" / name, module=MODULE
+        wanted[HAPROXY] = "".join(
+            _backend(name, package) + subscriber.backend(name) for name, package in partitions.items()
+        )
+    for name, package in partitions.items():
+        wanted[UNIT_DIRECTORY / socket_unit(name)] = templates.SOCKET.format(
+            name=name, group=socket_group, max_connections=package.max_connections
+        )
+        wanted[UNIT_DIRECTORY / f"{PREFIX}{name}@.service"] = templates.SERVICE.format(
+            name=name,
+            user=user(name),
+            home=state / "partitions" / name,
+            module=MODULE,
+            slice=slice_unit(name),
+            nice=package.nice,
+            open_files=package.open_files,
+            memory_bytes=package.memory_bytes,
+        )
+        wanted[UNIT_DIRECTORY / slice_unit(name)] = templates.SLICE.format(
+            name=name,
+            cpu_weight=package.cpu_weight,
+            memory_max_bytes=package.memory_max_bytes,
+            tasks_max=package.tasks_max,
         )
     return wanted
+
+
+def links(partitions: Iterable[str], *, haproxy: bool) -> dict[Path, Path]:
+    """Link → target: what `systemctl enable` would make, which takes a second per hundred sockets."""
+    wants = UNIT_DIRECTORY / "sockets.target.wants"
+    enabled = {wants / socket_unit(name): UNIT_DIRECTORY / socket_unit(name) for name in partitions}
+    if haproxy:
+        enabled |= {wants / subscriber.socket_unit(name): subscriber.TEMPLATE for name in partitions}
+    return enabled
 
 
 def _sysuser(name: str, state: Path) -> str:
     return f'u {user(name)} - "Keyfold partition {name}" {state}/partitions/{name}\n'
 
 
-def _backend(name: str) -> str:
-    return f"backend p_{name}\n    mode tcp\n    server s unix@/run/keyfold/partitions/{name}.sock\n"
-
-
-_SOCKET = """\
-# Written by keyfold-provision.service
-[Unit]
-Description=Keyfold partition {name}: subscriber connections
-
-[Socket]
-ListenStream=/run/keyfold/partitions/{name}.sock
-SocketUser=root
-SocketGroup={group}
-SocketMode=0660
-DirectoryMode=0755
-Accept=yes
-MaxConnections=64
-
-[Install]
-WantedBy=sockets.target
-"""
-
-_SERVICE = """\
-# Written by keyfold-provision.service
-[Unit]
-Description=Keyfold partition {name}: one subscriber connection
-CollectMode=inactive-or-failed
-
-[Service]
-ExecStart=/usr/bin/p11-kit remote --provider {module} pkcs11:token={name}
-StandardInput=socket
-StandardOutput=socket
-StandardError=journal
-User={user}
-Environment=SOFTHSM2_CONF={home}/softhsm2.conf
-UMask=0077
-NoNewPrivileges=yes
-CapabilityBoundingSet=
-ProtectSystem=strict
-ReadWritePaths={home}
-ProtectHome=yes
-PrivateTmp=yes
-PrivateDevices=yes
-PrivateNetwork=yes
-ProtectKernelTunables=yes
-ProtectKernelModules=yes
-ProtectKernelLogs=yes
-ProtectControlGroups=yes
-ProtectClock=yes
-ProtectHostname=yes
-RestrictAddressFamilies=AF_UNIX
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-LimitNOFILE=256
-LimitCORE=0
-"""
+def _backend(name: str, package: Package) -> str:
+    return templates.BACKEND.format(name=name, max_connections=package.max_connections)

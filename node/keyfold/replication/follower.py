@@ -39,6 +39,8 @@ class Follower:
         self._on_progress = on_progress
         self._stop = threading.Event()
         self._watch: Watch | None = None
+        # Set once the first attempt to become level with etcd has ended, well or not.
+        self.tried = threading.Event()
         self.delivered = 0
         self.problem = "starting"
 
@@ -47,20 +49,25 @@ class Follower:
             try:
                 if not self._registry.open_cluster():
                     self.problem = "waiting for genesis (keyfold cluster init)"
+                    self.tried.set()
                     self._stop.wait(_RETRY_SECONDS)
                     continue
-                self._follow(self._level())
+                revision = self._level()
+                self.tried.set()
+                self._follow(revision)
             except Compacted:
                 log.warning("etcd compacted the history since revision %d; comparing in full", self.delivered)
             except KeyfoldError as error:
                 if self.problem != error.what:
                     log.error("%s; not done: %s; next: %s", error.what, error.not_done, error.next_step)
                 self.problem = error.what
+                self.tried.set()
                 self._stop.wait(_RETRY_SECONDS)
             except Exception:
                 # Whatever it was, a node that stops following would answer from old state in silence.
                 log.exception("a defect in keyfold-agent; following etcd starts again")
                 self.problem = "a defect in keyfold-agent: journalctl -u keyfold-agent"
+                self.tried.set()
                 self._stop.wait(_DEFECT_SECONDS)
 
     def stop(self) -> None:
@@ -96,10 +103,9 @@ class Follower:
             return
         by_partition: dict[str, list[Event]] = defaultdict(list)
         purged: dict[str, list[str]] = defaultdict(list)
+        self._registry.partitions_changed([event for event in relevant if event.key.startswith(keys.PARTITIONS)])
         for event in relevant:
-            if event.key.startswith(keys.PARTITIONS):
-                self._registry.partition_changed(event)
-            elif event.key.startswith(keys.PURGED) and event.value is not None:
+            if event.key.startswith(keys.PURGED) and event.value is not None:
                 name, _, file = event.key.removeprefix(keys.PURGED).partition("/")
                 purged[name].append(file)
             elif event.key.startswith(keys.OBJECTS):

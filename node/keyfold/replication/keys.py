@@ -14,6 +14,7 @@ PURGED = PREFIX + "purged/"
 EXPIRY = PREFIX + "expiry/"
 # The newest purge whose history is still to be taken out of etcd.
 HISTORY_DUE = PREFIX + "history_due"
+HISTORY_LOCK = PREFIX + "history_lock"
 NODES = PREFIX + "nodes/"
 RECORDS = PREFIX + "records/"
 AUDIT_PENDING = PREFIX + "audit/pending/"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from keyfold.errors import KeyfoldError
+from keyfold.partition.choice import keeps_destroyed
 from keyfold.partition.policy import SYSTEM
 from keyfold.replication import keys
 from keyfold.replication.host import Host
@@ -28,6 +29,9 @@ class Registry:
         self._host = host
         self._lock = threading.RLock()
         self._sealer: Sealer | None = None
+        self._rows_at = 0
+        # Set once every partition that etcd declares has been opened here.
+        self.opened = threading.Event()
         self.cluster: dict[str, Any] | None = None
         self.rows: dict[str, Row] = {}
         self.replicas: dict[str, Replica] = {}
@@ -53,30 +57,50 @@ class Registry:
 
     def reconcile_all(self) -> int:
         """Open every partition and compare it in full: level up to the revision returned, or it says its problem."""
-        scan = self._tools.store.scan(keys.PARTITIONS)
-        rows = {item.key.removeprefix(keys.PARTITIONS): json.loads(item.value) for item in scan}
-        self._declare(rows)
+        revision = self._read_rows()
         purged: dict[str, list[str]] = defaultdict(list)
-        for item in self._tools.store.scan(keys.PURGED, revision=scan.revision, keys_only=True):
+        for item in self._tools.store.scan(keys.PURGED, revision=revision, keys_only=True):
             name, _, file = item.key.removeprefix(keys.PURGED).partition("/")
             purged[name].append(file)
         for replica in list(self.replicas.values()):
-            replica.purged(purged[replica.name])
+            replica.purged(purged[replica.name], these_alone=True)
             replica.level()
-        return scan.revision
+        self.opened.set()
+        return revision
 
-    def partition_changed(self, event: Event) -> None:
-        """A partition was made, or its row changed."""
-        name = event.key.removeprefix(keys.PARTITIONS)
-        if event.value is None:
+    def partitions_changed(self, events: Sequence[Event]) -> None:
+        """Partitions were made, or their rows changed.
+
+        All rows are read then: of a thousand partitions declared in a series of transactions, those that are in etcd
+        by now are provisioned together, and the events that follow find nothing left to do.
+        """
+        stale = [event for event in events if event.value is not None and event.value.mod_revision > self._rows_at]
+        if not stale:
             return
-        fresh = name not in self.replicas
-        self._declare({**self.rows, name: json.loads(event.value.value)})
-        if fresh:
+        before = set(self.replicas)
+        self._read_rows()
+        for name in set(self.replicas) - before:
             self.replicas[name].level()
 
-    def replica(self, name: str) -> Replica:
-        """KeyfoldError `not_found` names what does exist."""
+    def _read_rows(self) -> int:
+        scan = self._tools.store.scan(keys.PARTITIONS)
+        self._declare({item.key.removeprefix(keys.PARTITIONS): json.loads(item.value) for item in scan})
+        self._rows_at = scan.revision
+        return scan.revision
+
+    def replica(self, name: str, wait_seconds: float = 0) -> Replica:
+        """KeyfoldError `not_found` names what does exist; `no_quorum`: this node has not learnt of any from etcd yet.
+
+        An agent that has just started opens its partitions first; `wait_seconds` is how long to wait for that.
+        """
+        found = self.replicas.get(name)
+        if found is None and not self.opened.wait(wait_seconds):
+            raise KeyfoldError(
+                "no_quorum",
+                f"this node has not opened partition {name!r} yet: it has just started, or etcd does not answer",
+                not_done="nothing was read or changed",
+                next_step="keyfold status; then repeat the call",
+            )
         found = self.replicas.get(name)
         if found is None:
             raise self._missing(name)
@@ -116,14 +140,16 @@ class Registry:
             self.rows = dict(rows)
             for name, row in rows.items():
                 if name in self.replicas:
-                    self.replicas[name].key_invalidation = row["policy"]["key_invalidation"]
+                    self.replicas[name].key_invalidation = keeps_destroyed(row)
                     self.replicas[name].max_size_bytes = _quota(row)
                 else:
                     self._open(name, row, self.sealer(name))
 
     def _open(self, name: str, row: Row, sealer: Sealer) -> Replica:
         if name == SYSTEM:
-            self._host.provision([row])
+            # With those known from before: until etcd has said which there are, their policies hold.
+            kept = {known["name"]: known for known in self._host.provisioned()}
+            self._host.provision(list({**kept, name: row}.values()))
         directory, locks = self._host.open_partition(name, row["token_uuid"])
         replica = Replica(
             name,
@@ -132,7 +158,7 @@ class Registry:
             sealer,
             self._tools,
             watch=partial(self._host.watch, name, row["token_uuid"]),
-            key_invalidation=row["policy"]["key_invalidation"],
+            key_invalidation=keeps_destroyed(row),
             max_size_bytes=_quota(row),
         )
         self.replicas[name] = replica

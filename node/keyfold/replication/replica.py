@@ -509,10 +509,11 @@ class Replica:
 
     def _offer(self, files: Sequence[str]) -> None:
         """Compare-and-set local changes that nobody acknowledged; what loses is kept under conflicts/."""
-        for file in self._purged.intersection(files):
+        gone = self._purged.intersection(files)
+        for file in gone:
             self._directory.remove(file)
             self._dirty.discard(file)
-        files = [file for file in files if file not in self._purged]
+        files = [file for file in files if file not in gone]
         if not files:
             return
         changes = []
@@ -553,13 +554,16 @@ class Replica:
 
     # --- what was purged --------------------------------------------------------------------------------------
 
-    def purged(self, files: Iterable[str]) -> None:
-        """These objects are gone for good: no copy of them stays on this node, and none is kept if one turns up."""
+    def purged(self, files: Iterable[str], *, these_alone: bool = False) -> None:
+        """These objects are gone for good: no copy of them stays on this node, and none is kept if one turns up.
+
+        `these_alone`: all others purged earlier are forgotten; a backup may have brought them back.
+        """
         with self._lock:
             fresh = set(files) - self._purged
+            self._purged = set(files) if these_alone else self._purged | fresh
             if not fresh:
                 return
-            self._purged |= fresh
             for copy in (self._tools.conflicts / self.name).glob("*.object"):
                 # <time>-<file>, as `TokenDirectory.quarantine` names it.
                 if any(copy.name.endswith(f"-{file}") for file in fresh):

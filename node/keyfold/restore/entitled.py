@@ -7,9 +7,9 @@ from datetime import datetime
 
 from keyfold.backup.manifest import DAILY, Manifest
 from keyfold.backup.sets import StoredSet
-from keyfold.config import Package
 from keyfold.errors import KeyfoldError
 from keyfold.expiry.plan import RETENTION
+from keyfold.package import Package
 
 
 def check_window(manifest: Manifest, partition: str, found: Iterable[StoredSet], now: datetime) -> None:

@@ -15,8 +15,8 @@ from keyfold.backup.manifest import ArchiveEntry, Manifest
 from keyfold.backup.sets import StoredSet
 from keyfold.backup.spool import scratch_file
 from keyfold.clock import Clock, stamp
-from keyfold.config import Package
 from keyfold.errors import KeyfoldError
+from keyfold.package import Package
 from keyfold.remote import Remote
 from keyfold.restore.beside import beside
 from keyfold.restore.entitled import check_package, check_window

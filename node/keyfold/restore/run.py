@@ -14,7 +14,7 @@ from keyfold.backup.archive import ArchivedObject
 from keyfold.backup.cluster import ClusterState
 from keyfold.backup.progress import Progress
 from keyfold.clock import Clock
-from keyfold.config import Package
+from keyfold.package import Package
 from keyfold.remote import Remote
 from keyfold.restore.order import Order, order_of
 from keyfold.restore.plan import RestorePlan, State

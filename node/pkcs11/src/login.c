@@ -21,44 +21,44 @@ static void pause_before_retry(void)
     nanosleep(&pause, NULL);
 }
 
-/* Ask once, over the connection that is open or a new one. 0 or an errno, as agent_ask. */
-static int ask_once(struct login *self, const char *request, size_t length, int64_t deadline,
-                    struct commit_reply *reply)
+/* 0 or an errno; then reply->outcome is COMMIT_UNKNOWN and the connection closed. */
+static int ask(struct login *self, const char *request, size_t length, int64_t deadline, struct commit_reply *reply)
 {
-    int error = 0;
+    int error = agent_ask(&self->agent, request, length, deadline, reply);
 
-    *reply = (struct commit_reply){.outcome = COMMIT_UNKNOWN};
-    if (self->agent.fd < 0)
-        error = agent_connect(&self->agent, config_current()->agent_socket, deadline);
-    if (error == 0)
-        error = agent_ask(&self->agent, request, length, deadline, reply);
     if (reply->outcome == COMMIT_UNKNOWN)
         private_fd_close(&self->agent);
     return error;
 }
 
-/* An agent that was just restarted is back in a fraction of a second: ask until the deadline. */
-static struct commit_reply ask(struct login *self, const char *request, size_t length, const char *not_done)
+/* An agent that was just restarted is back in a fraction of a second: connect and ask until the deadline. */
+static int ask_patiently(struct login *self, const char *request, size_t length, struct commit_reply *reply)
 {
     int64_t deadline = deadline_in(LOGIN_WAIT_MS);
-    struct commit_reply reply;
-    char what[128];
-    int error = ask_once(self, request, length, deadline, &reply);
 
-    while (reply.outcome == COMMIT_UNKNOWN && deadline_left(deadline) > RETRY_PAUSE_MS) {
+    for (;;) {
+        int error = agent_connect(&self->agent, config_current()->agent_socket, deadline);
+
+        *reply = (struct commit_reply){.outcome = COMMIT_UNKNOWN};
+        if (error == 0)
+            error = ask(self, request, length, deadline, reply);
+        if (reply->outcome != COMMIT_UNKNOWN || deadline_left(deadline) <= RETRY_PAUSE_MS)
+            return error;
         pause_before_retry();
-        error = ask_once(self, request, length, deadline, &reply);
     }
-    if (reply.outcome == COMMIT_DONE)
-        return reply;
-    if (reply.outcome == COMMIT_REFUSED)
-        snprintf(what, sizeof what, "the agent refused (%s)", reply.code);
+}
+
+static void report_reply(const struct login *self, const struct commit_reply *reply, int error, const char *not_done)
+{
+    char what[128];
+
+    if (reply->outcome == COMMIT_REFUSED)
+        snprintf(what, sizeof what, "the agent refused (%s)", reply->code);
     else
         snprintf(what, sizeof what, "no usable answer from the agent: %s",
                  error != 0 ? strerrordesc_np(error) : "not a reply");
     report(self->call, what, not_done,
-           reply.outcome == COMMIT_REFUSED ? "keyfold status" : "systemctl status keyfold-agent");
-    return reply;
+           reply->outcome == COMMIT_REFUSED ? "keyfold status" : "systemctl status keyfold-agent");
 }
 
 const char *login_user_of(CK_SESSION_HANDLE session)
@@ -73,23 +73,29 @@ CK_RV login_begin(struct login *self)
     char request[LOGIN_REQUEST_BYTES];
     struct commit_reply reply;
     size_t length = login_begin_write(request, config_current()->partition, self->user);
+    int error = ask_patiently(self, request, length, &reply);
 
-    reply = ask(self, request, length, "the login; no PIN was compared");
     if (reply.outcome == COMMIT_DONE)
         return CKR_OK;
+    report_reply(self, &reply, error, "the login; no PIN was compared");
     return reply.outcome == COMMIT_REFUSED && strcmp(reply.code, "locked") == 0 ? CKR_PIN_LOCKED : CKR_DEVICE_ERROR;
 }
 
 CK_RV login_end(struct login *self, CK_RV rv)
 {
     char request[LOGIN_REQUEST_BYTES];
+    struct commit_reply reply;
     size_t length;
+    int error;
 
-    /* Anything else is not about the PIN: closing the connection without a result says so. */
-    if (rv == CKR_OK || rv == CKR_PIN_INCORRECT) {
+    /* Not begun, or not about the PIN: then the agent hears no result, and counts what it does not know as a failure. */
+    if (self->agent.fd >= 0 && (rv == CKR_OK || rv == CKR_PIN_INCORRECT)) {
         length = login_result_write(request, config_current()->partition, self->user, rv == CKR_OK);
-        if (ask(self, request, length, "counting the login").outcome != COMMIT_DONE)
+        error = ask(self, request, length, deadline_in(LOGIN_WAIT_MS), &reply);
+        if (reply.outcome != COMMIT_DONE) {
+            report_reply(self, &reply, error, "counting the login, so its outcome is not told");
             rv = CKR_DEVICE_ERROR;
+        }
     }
     private_fd_close(&self->agent);
     return rv;

@@ -13,7 +13,7 @@
 
 #include <p11-kit/pkcs11.h>
 
-/* How long an agent that restarts is waited for, at each of the two steps. */
+/* How long an agent that restarts is waited for at the beginning, and any agent for its answer at the end. */
 #ifndef LOGIN_WAIT_MS
 #define LOGIN_WAIT_MS 5000
 #endif
@@ -33,8 +33,9 @@ const char *login_user_of(CK_SESSION_HANDLE session);
 CK_RV login_begin(struct login *self);
 
 /*
- * Tell the verdict if `rv` is one (CKR_OK, CKR_PIN_INCORRECT); returns what the call is to return: `rv`, or
- * CKR_DEVICE_ERROR for a verdict that could not be told. Needed in every case, also when login_begin failed.
+ * Tell the verdict if `rv` is one (CKR_OK, CKR_PIN_INCORRECT), over the connection on which the login was begun: the
+ * agent counts a login whose connection ends before. Returns what the call is to return: `rv`, or CKR_DEVICE_ERROR for
+ * a verdict that could not be told. Needed in every case, also when login_begin failed.
  */
 CK_RV login_end(struct login *self, CK_RV rv);
 

@@ -50,7 +50,12 @@ static void every_verdict_is_told(void)
     check_number(log_in(CKU_USER, USER_PIN), CKR_OK, "a login");
     check_told(2, "{\"op\":\"login_result\",\"user\":\"user\",\"ok\":true}");
     check_number(log_in(CKU_USER, WRONG_PIN), CKR_USER_ALREADY_LOGGED_IN, "a second one");
-    check_told(1, "{\"op\":\"login_begin\",\"user\":\"user\"}");
+    check_number(log_in(CKU_SO, WRONG_PIN), CKR_USER_ANOTHER_ALREADY_LOGGED_IN, "the SO's beside it");
+    check_number(log_in(77, WRONG_PIN), CKR_USER_TYPE_INVALID, "that of a user there is not");
+    check_number(module->C_Login(session, CKU_USER, NULL, 0), CKR_ARGUMENTS_BAD, "one without a PIN");
+    check_number(module->C_Login(0x7fffffff, CKU_USER, text(WRONG_PIN), 8), CKR_SESSION_HANDLE_INVALID,
+                 "one in a session that is none");
+    check_number(fake_agent_logins(partition.agent), 0, "are no guesses");
     module->C_Logout(session);
     check_number(log_in(CKU_USER, WRONG_PIN), CKR_PIN_INCORRECT, "a wrong PIN");
     check_told(2, "{\"op\":\"login_result\",\"user\":\"user\",\"ok\":false}");
@@ -62,6 +67,8 @@ static void every_verdict_is_told(void)
 
 static void changing_a_pin_is_a_guess(void)
 {
+    CK_SESSION_HANDLE read_only;
+
     check_number(set_pin(WRONG_PIN, "a-new-pin"), CKR_PIN_INCORRECT, "the SO changes a PIN with a wrong one");
     check_told(2, "{\"op\":\"login_result\",\"user\":\"so\",\"ok\":false}");
     module->C_Logout(session);
@@ -70,6 +77,11 @@ static void changing_a_pin_is_a_guess(void)
     check_number(set_pin(USER_PIN, USER_PIN), CKR_OK, "a change with the right one");
     check_told(2, "{\"op\":\"login_result\",\"user\":\"user\",\"ok\":true}");
     check_number(set_pin(USER_PIN, "short"), CKR_PIN_LEN_RANGE, "a new PIN too short");
+    check_number(module->C_SetPIN(session, text(USER_PIN), 8, NULL, 0), CKR_ARGUMENTS_BAD, "or none");
+    need(module->C_OpenSession(partition.slot, CKF_SERIAL_SESSION, NULL, NULL, &read_only) == CKR_OK, "C_OpenSession");
+    check_number(module->C_SetPIN(read_only, text(WRONG_PIN), 8, text(USER_PIN), 8), CKR_SESSION_READ_ONLY,
+                 "or a session that may not");
+    module->C_CloseSession(read_only);
     check_number(fake_agent_logins(partition.agent), 0, "is no guess");
 }
 

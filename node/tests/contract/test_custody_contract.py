@@ -16,7 +16,15 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from keyfold.custody.audit_signer import AuditSigner
-from keyfold.custody.create import CreatedSystem, create_partition_token, create_system_token, read_data_key
+from keyfold.custody.create import (
+    CreatedSystem,
+    NewToken,
+    create_partition_token,
+    create_partition_tokens,
+    create_system_token,
+    read_data_key,
+    write_softhsm2_conf,
+)
 from keyfold.custody.derive import derive
 from keyfold.custody.keys import SystemKeys
 from keyfold.custody.memory_keys import MemorySystemKeys
@@ -270,6 +278,30 @@ class TestPartitionToken:
         made = create_partition_token(tmp_path, "acme", *OWNER, SO_PIN, PIN)
         assert [entry.name for entry in (tmp_path / "tokens").iterdir()] == [made]
         assert not (tmp_path / ".creating").exists()
+
+
+@on_token
+class TestManyTokens:
+    def test_each_token_opens_with_its_own_pins(self, tmp_path: Path) -> None:
+        wanted = [NewToken(f"p{number}", f"so-pin-{number}", f"user-pin-{number}") for number in range(12)]
+        made = create_partition_tokens(tmp_path, wanted)
+        assert set(made) == {token.label for token in wanted}
+        for number, token in enumerate(wanted):
+            alone = tmp_path / f"alone-{number}"
+            (alone / "tokens").mkdir(parents=True)
+            made[token.label].rename(alone / "tokens" / made[token.label].name)
+            conf = write_softhsm2_conf(alone)
+            for pin, role in ((token.pin, PyKCS11.CKU_USER), (token.so_pin, PyKCS11.CKU_SO)):
+                with softhsm(conf) as library:
+                    open_token(library, token.label, pin, role=role)
+
+    def test_a_pin_is_in_no_representation(self) -> None:
+        assert "secret" not in repr(NewToken("acme", "secret-so", "secret-user"))
+
+    def test_one_weak_pin_makes_no_token_at_all(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyfoldError):
+            create_partition_tokens(tmp_path, [NewToken("acme", SO_PIN, PIN), NewToken("beta", SO_PIN, "short")])
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("so_pin", "user_pin"), [("short", "long-enough"), ("long-enough", "short")])

@@ -16,6 +16,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ DIGEST = bytes(32)
 # How much the agent may grow over all inputs; caches and threads' stacks come and go.
 GROWTH_BYTES = 64 * 1024 * 1024
 ANSWER_SECONDS = 5.0
+AT_ONCE = 4
 
 
 class Witness:
@@ -138,7 +140,7 @@ def test_hostile_lines_at_the_agents_socket_harm_nobody(
         if sent % 50 < len(lines):
             unharmed()
     print(dict(codes))
-    assert codes["internal"] == 0
+    assert codes["defect"] == 0
     assert codes["invalid"] > INPUTS / 10
 
 
@@ -155,21 +157,28 @@ def _codes(connection: socket.socket, lines: list[bytes]) -> list[str]:
             answers += data
     except ConnectionResetError:
         pass
-    return [code.decode() for code in re.findall(rb'"code":"(\w+)"', answers)]
+    # `internal` is also the right answer to who announces objects that are not there.
+    found = re.findall(rb'(?<="code":")\w+|(?<=the agent met a )defect', answers)
+    return [code.decode() for code in found]
 
 
 def test_hostile_messages_at_the_subscribers_socket_end_their_own_process_at_most(
     node: LiveNode, unharmed: Callable[[], None], tmp_path: Path
 ) -> None:
-    rng = random.Random(SEED)
     conversations = _recorded(node, tmp_path)
     everything = [message for conversation in conversations for message in conversation]
     ends: Counter[str] = Counter()
-    sent = 0
-    while sent < INPUTS:
-        before = sent
-        sent += _converse(rng, node, rng.choice(conversations), everything, ends)
-        if sent // 500 != before // 500:
+
+    def converse(number: int) -> int:
+        # Each has random numbers of its own, so that a seed makes the same whatever runs beside it.
+        rng = random.Random(f"{SEED} {number}")
+        return _converse(rng, node, rng.choice(conversations), everything, ends)
+
+    sent = begun = 0
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        while sent < INPUTS:
+            sent += sum(pool.map(converse, range(begun, begun + 100)))
+            begun += 100
             unharmed()
     print(f"{sent} inputs; how the connections' processes ended: {dict(ends)}")
 

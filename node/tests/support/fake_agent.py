@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +49,7 @@ class FakeAgent:
         self.batches: list[int] = []
         self.before: dict[str, Callable[[], object]] = {}
         self.cut_snapshot_after: int | None = None
+        self.custody: dict[str, Any] | None = None
 
     # --- what a test arranges ---------------------------------------------------------------------------------
 
@@ -104,6 +106,7 @@ class FakeAgent:
                 "signing_public_key": self.keys.signing_public_key().hex(),
                 "signing_key_fingerprint": "SHA256:signing",
                 "epoch": 1,
+                "custody": self.custody,
                 "created": "2026-11-23T00:00:00.000000Z",
             }
         }
@@ -135,6 +138,14 @@ class FakeAgent:
                 yield {"ok": True, "partition": name, "file": file, "meta": stored.meta, "data": data}
         if count != self.cut_snapshot_after:
             yield {"ok": True, "end": True, "objects": count}
+
+    def _cluster_entries(self, revision: int) -> Iterator[dict[str, Any]]:
+        """The partitions' rows and the cluster's."""
+        rows = {f"/keyfold/v1/partitions/{name}": partition.row for name, partition in self.partitions.items()}
+        rows["/keyfold/v1/cluster"] = self._cluster_info()["cluster"]
+        for key, row in sorted(rows.items()):
+            yield {"ok": True, "key": key, "value": base64.b64encode(json.dumps(row).encode()).decode()}
+        yield {"ok": True, "end": True, "entries": len(rows)}
 
     def _local_digests(self, partition: str, files: list[str] | None = None) -> dict[str, Any]:
         live = {file: identity(stored.data) for file, stored in self.partitions[partition].live.items()}

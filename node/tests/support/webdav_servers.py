@@ -190,7 +190,7 @@ SERVERS = {
         },
     ),
     "wsgidav": Server(
-        "WsgiDAV 4.3",
+        "WsgiDAV 4.4",
         wsgidav,
         grades={
             "aborted_put_new": "partial",

@@ -17,14 +17,19 @@ static CK_FUNCTION_LIST own_list;
 static CK_RV create_object(CK_SESSION_HANDLE session, CK_ATTRIBUTE_PTR template, CK_ULONG count,
                            CK_OBJECT_HANDLE_PTR object)
 {
-    CK_BBOOL yes = CK_TRUE;
+    CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
     CK_ATTRIBUTE changed[16];
 
-    if (unruly_mode != IGNORES_TEMPLATE || count >= 16)
+    if ((unruly_mode != IGNORES_TEMPLATE && unruly_mode != MAKES_EXTRACTABLE) || count >= 16)
         return softhsm->C_CreateObject(session, template, count, object);
     memcpy(changed, template, count * sizeof *template);
-    changed[count] = (CK_ATTRIBUTE){CKA_TOKEN, &yes, sizeof yes};
-    return softhsm->C_CreateObject(session, changed, count + 1, object);
+    if (unruly_mode == IGNORES_TEMPLATE)
+        changed[count++] = (CK_ATTRIBUTE){CKA_TOKEN, &yes, sizeof yes};
+    else
+        for (CK_ULONG i = 0; i < count; i++)
+            if (changed[i].type == CKA_EXTRACTABLE || changed[i].type == CKA_SENSITIVE)
+                changed[i].pValue = changed[i].type == CKA_EXTRACTABLE ? &yes : &no;
+    return softhsm->C_CreateObject(session, changed, count, object);
 }
 
 static CK_RV get_attribute_value(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_PTR template,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -38,8 +39,8 @@ def store() -> MemoryStore:
 
 
 @pytest.fixture
-def partitions(store: MemoryStore) -> Partitions:
-    config = SimpleNamespace(node="hsm1", cluster_uuid=CLUSTER, packages={"ECO": PACKAGE})
+def partitions(store: MemoryStore, tmp_path: Path) -> Partitions:
+    config = SimpleNamespace(node="hsm1", state=tmp_path, cluster_uuid=CLUSTER, packages={"ECO": PACKAGE})
     registry = SimpleNamespace(sealer=lambda _name: None, rows={})
     service = SimpleNamespace(store=store, clock=StillClock(NOW), config=config, registry=registry)
     return Partitions(cast(Service, service), MemoryVerifier())

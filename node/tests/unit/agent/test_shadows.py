@@ -12,7 +12,8 @@ from support.memory_cluster import Node, committed, counted, invalidated, object
 
 from keyfold.errors import KeyfoldError
 from keyfold.replication import keys
-from keyfold.store.errors import Compacted
+from keyfold.store.errors import Compacted, StoreUnavailable
+from keyfold.store.interface import Put
 from keyfold.store.memory import Fate
 
 A, B = "a.object", "b.object"
@@ -172,3 +173,26 @@ def test_a_collision_is_refused_before_anybody_asks_the_officers(admin: Admin) -
         admin.reactivate(files=[A])
     assert refused.value.code == "conflict"
     assert B in refused.value.what
+
+
+def test_etcd_failing_right_after_a_purge_does_not_make_it_look_undone(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destroyed(admin, A)
+
+    def fails(revision: int) -> None:
+        raise StoreUnavailable("no majority")
+
+    monkeypatch.setattr(admin.store, "compact", fails)
+    reply = admin.purge(signed("purge", A), files=[A])
+    assert (reply["revision"] > 0, reply["history"]["problems"]) == (True, {"etcd": "no majority"})
+    assert invalidated(admin.store) == {}
+
+
+def test_two_who_sweep_at_once_never_defragment_two_members_at_once(admin: Admin) -> None:
+    destroyed(admin, A)
+    lease = admin.store.grant(60)
+    admin.store.txn((), [Put(keys.HISTORY_LOCK, b"", lease)])
+    assert "all" in admin.purge(signed("purge", A), files=[A])["history"]["problems"]
+    admin.store.revoke(lease)
+    assert admin.purge(files=[A])["history"]["problems"] == {}

@@ -121,6 +121,15 @@ def test_a_node_that_joins_ships_what_comes_from_then_on(
     assert journal.sequence == [4]
 
 
+def test_before_the_first_entry_is_linked_nothing_is_wrong(
+    store: MemoryStore, journal: MemoryJournal, shipper: Shipper
+) -> None:
+    assert shipper.ship() == 0
+    assert (journal.alarms, shipper.problem) == ([], "")
+    grow(store, 1)
+    assert shipper.ship() == 1
+
+
 def test_a_chain_that_was_cut_rings_the_alarm_once(
     store: MemoryStore, journal: MemoryJournal, shipper: Shipper
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 from support.memory_cluster import SEALER, object_file
 
 from keyfold.clock import SystemClock
+from keyfold.errors import KeyfoldError
 from keyfold.replication import keys
 from keyfold.replication.base import Base
 from keyfold.replication.follower import Follower
@@ -39,10 +40,12 @@ class MemoryHost(Host):
     def __init__(self) -> None:
         self.directories: dict[str, MemoryDirectory] = {}
         self.provision_defects = 0
+        self.rounds: list[int] = []
 
     def check_cluster(self, cluster: Mapping[str, Any]) -> None: ...
 
     def provision(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.rounds.append(len(rows))
         if self.provision_defects and len(rows) > 1:
             self.provision_defects -= 1
             raise OSError("no space left on device")
@@ -151,3 +154,55 @@ def test_an_error_nobody_foresaw_does_not_end_following(
     until(lambda: follower.delivered > 0)
     assert host.provision_defects == 0
     assert not follower.problem
+
+
+def declare(store: MemoryStore, *names: str) -> None:
+    rows = [{"name": name, "token_uuid": name, "policy": {"key_invalidation": True}} for name in names]
+    puts = [Put(keys.partition(str(row["name"])), json.dumps(row).encode()) for row in rows]
+    store.txn((), [*puts, Put(keys.HEAD, b"")])
+
+
+def test_partitions_declared_in_a_series_of_transactions_are_provisioned_together(
+    store: MemoryStore, registry: Registry, host: MemoryHost
+) -> None:
+    registry.open_cluster()
+    with store.watch(keys.PREFIX, registry.reconcile_all() + 1) as watch:
+        follower = Follower(store, registry, MagicMock(), on_progress=lambda: None)
+        for number in range(20):
+            declare(store, *(f"p{number:02}-{of}" for of in range(5)))
+        host.rounds.clear()
+        for batch in watch:
+            follower._deliver(batch)
+            if follower.delivered == store.revision():
+                break
+    assert host.rounds == [103]
+    assert len(registry.replicas) == 103
+
+
+def test_a_commit_right_after_the_start_waits_for_the_partition(
+    store: MemoryStore, registry: Registry, following: Callable[[], Follower]
+) -> None:
+    found: list[str] = []
+    waiting = threading.Thread(target=lambda: found.append(registry.replica("acme", 5.0).name))
+    waiting.start()
+    following()
+    waiting.join(timeout=5.0)
+    assert found == ["acme"]
+
+
+def test_before_etcd_has_told_of_any_partition_none_is_said_not_to_exist(registry: Registry) -> None:
+    with pytest.raises(KeyfoldError) as caught:
+        registry.replica("acme")
+    assert caught.value.code == "no_quorum"
+
+
+def test_without_etcd_the_first_attempt_ends_all_the_same(store: MemoryStore, registry: Registry) -> None:
+    """The agent of an isolated node has to say that it is ready."""
+    broken = MagicMock(spec=Registry)
+    broken.open_cluster.side_effect = KeyfoldError("no_quorum", "no etcd", not_done="-", next_step="-")
+    follower = Follower(store, broken, MagicMock(), on_progress=lambda: None)
+    thread = threading.Thread(target=follower.run, daemon=True)
+    thread.start()
+    assert follower.tried.wait(5)
+    follower.stop()
+    thread.join(timeout=5)

@@ -386,3 +386,26 @@ def test_what_was_purged_leaves_no_copy_on_a_node_not_even_of_a_file_that_turns_
     one.settle()
     assert one.content() == {}
     assert one.kept_conflicts() == []
+
+
+def test_a_purged_file_that_turns_up_while_the_node_remembers_its_destruction_leaves_no_copy(node: MakeNode) -> None:
+    one = node()
+    one.create(A, object_file(b"1"))
+    one.destroy(A)
+    one.replica.purged([A])
+    one.softhsm_writes(A, object_file(b"1"))
+    one.settle()
+    assert one.content() == committed(one.store) == {}
+    assert one.kept_conflicts() == []
+
+
+def test_what_a_backup_brought_back_after_a_purge_is_an_ordinary_object_again(node: MakeNode) -> None:
+    one, two = node("hsm1"), node("hsm2")
+    two.replica.purged([A])
+    one.create(A, object_file(b"1"))
+    two.replica.purged([], these_alone=True)
+    two.start()
+    two.softhsm_writes(A, object_file(b"changed without the module"))
+    two.settle()
+    one.catch_up()
+    assert one.content() == two.content() == {A: object_file(b"changed without the module")[8:]}

@@ -9,8 +9,8 @@ import pytest
 
 from keyfold.backup.manifest import ArchiveEntry, Manifest
 from keyfold.backup.sets import StoredSet
-from keyfold.config import Package
 from keyfold.errors import KeyfoldError
+from keyfold.package import Package
 from keyfold.restore.entitled import check_package, check_window
 
 NOW = datetime(2026, 3, 20, tzinfo=UTC)
