@@ -79,7 +79,7 @@ class Backup:
         partitions = eligible(self._cluster.partitions(), self._config.packages, asked)
         return BackupPlan(sequence, previous, tuple(partitions))
 
-    def run(self, asked: Sequence[str] = ()) -> Manifest | None:
+    def run(self, asked: Sequence[str] = (), retention_class: str = manifest.DAILY) -> Manifest | None:
         """Make one set of the partitions asked for (none: all that are entitled); None if there are none.
 
         The plan is made under the node's lock. Whatever fails before the manifest is in the store leaves no set.
@@ -88,9 +88,9 @@ class Backup:
             plan = self.plan(asked)
             if not plan.partitions:
                 return None
-            return self._publish(plan, spool)
+            return self._publish(plan, spool, retention_class)
 
-    def _publish(self, plan: BackupPlan, spool: Path) -> Manifest:
+    def _publish(self, plan: BackupPlan, spool: Path, retention_class: str) -> Manifest:
         now = self._clock.utc()
         set_id = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         cluster = self._cluster.identity()
@@ -107,7 +107,7 @@ class Backup:
             sequence=plan.sequence,
             previous_sha256=plan.previous_sha256,
             created=stamp(now),
-            retention_class=manifest.DAILY,
+            retention_class=retention_class,
             revision=revision,
             node=self._config.node,
             partitions=tuple(self._upload(place, sealed)),
@@ -209,6 +209,7 @@ def _record(made: Manifest, document: bytes) -> dict[str, Any]:
         "sequence": made.sequence,
         "manifest_sha256": manifest.sha256(document),
         "created": made.created,
+        "retention_class": made.retention_class,
         "node": made.node,
         "revision": made.revision,
         "partitions": [entry.name for entry in made.partitions],
