@@ -16,6 +16,8 @@ from keyfold.commands import (
     audit,
     backup,
     cluster,
+    drill,
+    metrics,
     node,
     object_,
     officers,
@@ -33,7 +35,21 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="keyfold", description="Operate a node of a Keyfold cluster.")
     top.add_argument("--version", action="version", version=f"keyfold {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for module in (status, cluster, officers, approval, partition, object_, backup, restore, store, audit, node):
+    for module in (
+        status,
+        cluster,
+        officers,
+        approval,
+        partition,
+        object_,
+        backup,
+        drill,
+        restore,
+        store,
+        metrics,
+        audit,
+        node,
+    ):
         module.register(commands)
     return top
 

@@ -12,6 +12,7 @@ from keyfold.agent import sdnotify
 from keyfold.agent.admin import AdminOperations, administrator_only
 from keyfold.agent.commits import Commits
 from keyfold.agent.genesis import Genesis
+from keyfold.agent.jobs import Jobs
 from keyfold.agent.logins import Logins
 from keyfold.agent.machine import Machine
 from keyfold.agent.partitions import Partitions
@@ -37,6 +38,7 @@ def operations(service: Service) -> dict[str, Operation]:
     return {
         **admin.table(),
         **logins.table(),
+        **Jobs(service.config, service.store, service.clock).table(),
         "partition_unlock": administrator_only(logins.unlock),
         "object_reactivate": administrator_only(shadows.reactivate),
         "object_purge": administrator_only(shadows.purge),

@@ -45,6 +45,7 @@ class FakeAgent:
         self.batches: list[int] = []
         self.before: dict[str, Callable[[], object]] = {}
         self.cut_snapshot_after: int | None = None
+        self.jobs: dict[str, dict[str, Any]] = {}
 
     # --- what a test arranges ---------------------------------------------------------------------------------
 
@@ -182,3 +183,17 @@ class FakeAgent:
 
     def _record_list(self, kind: str) -> dict[str, Any]:
         return {"records": dict(self.records.get(kind, {}))}
+
+    def _job_begin(self, job: str, id: str) -> dict[str, Any]:  # noqa: A002 - its name there
+        if job in self.jobs:
+            raise KeyfoldError("conflict", f"a {job} is under way on hsm4", not_done="-", next_step="-")
+        self.jobs[job] = {"id": id, "lease": len(id)}
+        return {"lease": len(id)}
+
+    def _job_renew(self, job: str, id: str, lease: int) -> dict[str, Any]:  # noqa: A002 - its name there
+        return {"held": self.jobs.get(job) == {"id": id, "lease": lease}}
+
+    def _job_end(self, job: str, id: str, lease: int) -> dict[str, Any]:  # noqa: A002 - its name there
+        if self.jobs.get(job) == {"id": id, "lease": lease}:
+            del self.jobs[job]
+        return {}
