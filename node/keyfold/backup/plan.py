@@ -64,7 +64,7 @@ def _entitled(partition: Partition, packages: Mapping[str, Package]) -> bool:
 def made_lately(
     records: Mapping[str, Mapping[str, Any]], partitions: Sequence[Partition], now: datetime, within: timedelta
 ) -> Mapping[str, Any] | None:
-    """The record of a set with all these partitions that is not older than `within`; the daily run then has nothing to do.
+    """The record of a set with all these partitions that is not older than `within`: nothing is left for a daily run.
 
     Several nodes of the backup site have a timer each, and one makes up for another that failed.
     """

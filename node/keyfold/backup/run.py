@@ -26,8 +26,8 @@ from keyfold.remote import Remote
 from keyfold.token.object_file import identity
 
 JOB = "backup"
-# Longer than the timers of several nodes and a repeated attempt lie apart, and much shorter than a day: a run made up for
-# in the morning does not cost the next night's.
+# Longer than the timers of several nodes and repeated attempts lie apart, much shorter than a day: a run that was made
+# up for in the morning does not cost the next night's.
 DAILY_WITHIN = timedelta(hours=6)
 
 

@@ -1,4 +1,4 @@
-"""`keyfold drill`: restore the newest set into a scratch SoftHSM, as a test; show and prove what earlier drills found."""
+"""`keyfold drill`: restore the newest set into a scratch SoftHSM as a test; show and prove what drills found."""
 
 from __future__ import annotations
 
@@ -97,11 +97,11 @@ def _judged(context: Context) -> list[tuple[str, dict[str, Any]]]:
     for name, record in sorted(ClusterState(context.agent).records(RECORD_KIND).items(), reverse=True):
         try:
             evidence = _verified(context, str(record["document"]).encode())
-            if evidence.drill_id != name:
-                raise KeyfoldError("refused", f"it is that of {evidence.drill_id}", not_done="-", next_step="-")
-            row = {**_shown(evidence), "refused": None}
         except KeyfoldError as error:
             row = {"drill_id": name, "passed": False, "refused": error.what}
+        else:
+            swapped = None if evidence.drill_id == name else f"it is the evidence of {evidence.drill_id}"
+            row = {**_shown(evidence), "drill_id": name, "refused": swapped}
         judged.append((name, row))
     return judged
 

@@ -64,7 +64,7 @@ class Canary:
         return row is not None and row["uuid"] in self._records()
 
     def prepare(self) -> bool:
-        """Whether something was made. KeyfoldError `conflict`: another node is at it; those of the agent and SoftHSM."""
+        """Whether something was made. KeyfoldError `conflict`: another node is at it; the agent's and SoftHSM's."""
         if self.ready():
             return False
         with held(self._agent, self._clock, "drill"):

@@ -50,9 +50,9 @@ class CanaryProof:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """`set_id` "" and `sequence` 0: no set was found. `canary` is None where it could not sign; `problem`: the first one.
+    """`set_id` "" and `sequence` 0: no set was found. `canary`: None where it could not sign.
 
-    `seconds`: from the beginning to the end, by the monotonic clock, rounded up.
+    `problem`: the first that is not a partition's, or "". `seconds`: by the monotonic clock, rounded up.
     """
 
     format: int
@@ -108,22 +108,22 @@ def verify(document: bytes, cluster: Cluster, canary_keys: Mapping[str, str]) ->
     lines = document.split(b"\n")
     try:
         if len(lines) != 3:
-            raise ValueError("it is not two lines")
+            raise _refused("it is not two lines")
         raw, seal = json.loads(lines[0]), json.loads(lines[1])
         if raw["cluster_uuid"] != cluster.uuid:
-            raise ValueError(f"it is of another cluster: {raw['cluster_uuid']}")
+            raise _refused(f"it is of another cluster: {raw['cluster_uuid']}")
         signature = base64.b64decode(seal["ed25519"], validate=True)
         if _document(lines[0], signature, str(seal["key"])) != document:
-            raise ValueError("it is not in canonical form")
+            raise _refused("it is not in canonical form")
         Ed25519PublicKey.from_public_bytes(cluster.signing_public_key).verify(signature, DOMAIN + lines[0])
         evidence = _parse(raw)
         if evidence.signing_key_fingerprint != seal["key"] or canonical(asdict(evidence)) != lines[0]:
-            raise ValueError("it is not in canonical form")
+            raise _refused("it is not in canonical form")
         proof = evidence.canary
         if proof is not None and (
             proof.public_key not in canary_keys.values() or not canary_signed(proof, evidence.drill_id)
         ):
-            raise ValueError("the canary's signature in it is not that of this cluster's canary")
+            raise _refused("the canary's signature in it is not that of this cluster's canary")
     except InvalidSignature as error:
         raise _refused("its signature is not this cluster's, or it was altered") from error
     except (ValueError, TypeError, KeyError, RecursionError) as error:

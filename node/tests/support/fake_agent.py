@@ -197,3 +197,11 @@ class FakeAgent:
         if self.jobs.get(job) == {"id": id, "lease": lease}:
             del self.jobs[job]
         return {}
+
+    def _partition_apply(
+        self, partitions: list[dict[str, Any]], approvals: list[dict[str, Any]], check: bool
+    ) -> dict[str, Any]:
+        for declared in partitions:
+            assert len(declared["initial_pin"]) >= 8
+            self.add_partition(declared["name"], declared["package"], backup=declared["backup"])
+        return {"changes": [], "revision": self.revision}
