@@ -21,6 +21,7 @@ MODULES = [
     "keyfold_backup_info",
     "keyfold_cluster",
     "keyfold_cluster_info",
+    "keyfold_drill",
     "keyfold_genesis",
     "keyfold_login",
     "keyfold_object",

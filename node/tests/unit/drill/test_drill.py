@@ -201,7 +201,8 @@ def test_evidence_that_was_touched_anywhere_is_refused(here: DrillSite) -> None:
 
 def test_evidence_of_another_cluster_and_of_an_unknown_canary_is_refused(here: DrillSite) -> None:
     here.site.run()
-    document = here.site.agent.records[RECORD_KIND][here.drill().run().drill_id]["document"].encode()
+    found = here.drill().run()
+    document = here.site.agent.records[RECORD_KIND][found.drill_id]["document"].encode()
     signer = ClusterState(here.site.agent).identity().signer
     with pytest.raises(KeyfoldError, match="not that of this cluster's canary"):
         verify(document, signer, {})
@@ -211,6 +212,7 @@ def test_evidence_of_another_cluster_and_of_an_unknown_canary_is_refused(here: D
 
 def test_a_signed_claim_that_passed_without_a_canary_is_no_pass(here: DrillSite) -> None:
     here.site.run("acme")
-    record = here.site.agent.records[RECORD_KIND][here.drill().run().drill_id]
+    found = here.drill().run()
+    record = here.site.agent.records[RECORD_KIND][found.drill_id]
     assert json.loads(record["document"].splitlines()[0])["canary"] is None
     assert not proven(here, record["document"].encode()).passed
