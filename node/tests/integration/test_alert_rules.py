@@ -17,6 +17,10 @@ def test_every_alert_fires_when_it_should_and_not_otherwise(tmp_path: Path) -> N
     for file in ("roles/monitoring/files/keyfold.rules.yml", "tests/monitoring/keyfold.rules.test.yml"):
         shutil.copy(ROOT / file, tmp_path)
     done = subprocess.run(
-        ["promtool", "test", "rules", "keyfold.rules.test.yml"], cwd=tmp_path, capture_output=True, text=True, check=False
+        ["promtool", "test", "rules", "keyfold.rules.test.yml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
