@@ -205,3 +205,8 @@ class FakeAgent:
             assert len(declared["initial_pin"]) >= 8
             self.add_partition(declared["name"], declared["package"], backup=declared["backup"])
         return {"changes": [], "revision": self.revision}
+
+    def _status(self) -> dict[str, Any]:
+        rows = [{**row, "policy": {"max_size_bytes": 0}, "locked": {}} for row in self._partition_list()["partitions"]]
+        audit = {"pending": 0, "oldest_pending_seconds": None}
+        return {"cluster": None, "etcd": [], "nodes": [], "partitions": rows, "audit": audit}
