@@ -1,4 +1,4 @@
-"""Ansible action: make a cluster's sealed genesis file, once, on the controller.
+"""Ansible action: make a cluster's sealed identity (UUID and system PIN), once, on the controller.
 
 An action and not a module, because only the controller's Python has ansible-vault; the documentation is that of
 library/keyfold_genesis.py.
@@ -20,6 +20,7 @@ from ansible.plugins.action import ActionBase
 ARGUMENT_SPEC: dict[str, Any] = {
     "path": {"type": "path", "required": True},
     "password_file": {"type": "path", "required": True, "no_log": False},
+    "cluster_uuid": {"type": "str"},
 }
 
 
@@ -34,12 +35,13 @@ class ActionModule(ActionBase):  # type: ignore[misc] # ansible-core has no type
         path = Path(options["path"])
         if path.exists():
             uuid, changed = self._opened(path, options["password_file"])["cluster_uuid"], False
+            _require(path, uuid, options["cluster_uuid"])
         else:
-            uuid, changed = str(uuid4()), True
+            uuid, changed = options["cluster_uuid"] or str(uuid4()), True
             if not self._task.check_mode:
                 self._make(path, options["password_file"], uuid)
         # Before there is a file there is no UUID: another run would draw another.
-        known = None if changed and self._task.check_mode else uuid
+        known = options["cluster_uuid"] if changed and self._task.check_mode else uuid
         return {**result, "changed": changed, "path": str(path), "cluster_uuid": known}
 
     def _opened(self, path: Path, password_file: str) -> dict[str, str]:
@@ -50,7 +52,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # ansible-core has no type
         return dict(genesis)
 
     def _make(self, path: Path, password_file: str, uuid: str) -> None:
-        genesis = {"cluster_uuid": uuid, "root": secrets.token_hex(32), "system_pin": secrets.token_hex(32)}
+        genesis = {"cluster_uuid": uuid, "system_pin": secrets.token_hex(32)}
         try:
             secret = get_file_vault_secret(password_file, loader=self._loader)
             secret.load()
@@ -65,8 +67,17 @@ class ActionModule(ActionBase):  # type: ignore[misc] # ansible-core has no type
             ) from None
 
 
+def _require(path: Path, uuid: str, wanted: str | None) -> None:
+    if wanted is not None and wanted != uuid:
+        raise AnsibleActionFail(
+            f"the genesis file {path} is that of cluster {uuid}, not of {wanted}\n"
+            "Not done: nothing was changed\n"
+            "Next: give the UUID on the share sheets of this cluster, or use that cluster's own controller directory"
+        )
+
+
 def _write_once(path: Path, content: bytes) -> None:
-    """Whole or not at all, and never over another: the root exists nowhere else."""
+    """Whole or not at all, and never over another: the nodes of a living cluster have this PIN."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.touch(mode=0o600, exist_ok=False)

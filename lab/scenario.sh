@@ -20,6 +20,8 @@ if [[ $name != default ]]; then export ANSIBLE_STRATEGY=${ANSIBLE_STRATEGY:-mito
 export ANSIBLE_DEPRECATION_WARNINGS=false NO_COLOR=1 ANSIBLE_NOCOLOR=1
 mkdir -p "$MOLECULE_EPHEMERAL_DIRECTORY" "$log_dir"
 
+# The tests open what was handed over, as a subscriber would.
+apt_install age
 # The roles install the package: it has to be the one of these sources.
 lab/deb.sh
 

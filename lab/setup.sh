@@ -4,6 +4,8 @@ set -euo pipefail
 # shellcheck source=lab/lib.sh
 . "$(dirname "$0")/lib.sh"
 
+# What is handed over to subscribers is sealed with it.
+apt_install age
 lab/venv.sh &
 venv=$!
 rc=0

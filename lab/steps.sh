@@ -27,22 +27,27 @@ run_shellcheck() {
 
 run_unit() {
   apt_install age
-  timeout --foreground 300 pytest -m 'not container'
+  timeout --foreground 900 pytest -m 'not container'
 }
 
-# The newest package, on a machine that has what a node has and nothing else.
+# The newest packages, on a machine that has what a node has and nothing else.
 run_package() {
-  docker run --rm --interactive "$node_image" sh -ec '
-    cat >/tmp/keyfold-node.deb
-    dpkg --install /tmp/keyfold-node.deb
+  tar --create --dereference --directory=.keyfold/dist keyfold-node.deb keyfold-subscriber.deb |
+    docker run --rm --interactive "$node_image" sh -ec '
+    cd /tmp
+    tar --extract --no-same-owner
+    # Alone first: it must not need the other.
+    dpkg --install keyfold-subscriber.deb
+    keyfold-subscriber --help
+    dpkg --install keyfold-node.deb
     keyfold --help
     mkdir /tmp/tokens
     echo directories.tokendir = /tmp/tokens >/tmp/softhsm2.conf
     printf "KEYFOLDP\\1\\371\\0\\0\\0\\0\\0\\0" >/tmp/policy
     SOFTHSM2_CONF=/tmp/softhsm2.conf KEYFOLD_POLICY=/tmp/policy pkcs11-tool --module /usr/lib/*/pkcs11/keyfold-pkcs11.so --show-info
     test -z "$(systemctl list-unit-files --state=enabled "keyfold*" --no-legend)"
-    dpkg --purge keyfold-node
-  ' <.keyfold/dist/keyfold-node.deb
+    dpkg --purge keyfold-node keyfold-subscriber
+  '
 }
 
 # in_build_image COMMAND: on a machine with the package, compiler and test tools, with a copy of the sources,

@@ -7,11 +7,10 @@ DOCUMENTATION = r"""
 module: keyfold_genesis
 short_description: Make a Keyfold cluster's sealed genesis file, once
 description:
-  - Draws the cluster's UUID, its root (32 random bytes) and the system partition's PIN (32 random bytes) and seals them
-    with ansible-vault. A file that exists is never overwritten; one that cannot be opened, or holds something
-    else, is an error.
-  - Whoever has this file and its password can decrypt every backup of the cluster. A cluster that is lost
-    cannot be rebuilt without it. Keep copies of both, apart.
+  - Draws the cluster's UUID and the system partition's PIN (32 random bytes) and seals them with ansible-vault. A file
+    that exists is never overwritten; one that cannot be opened, or holds something else, is an error.
+  - It does not hold the root, which the ceremony (M(keyfold_ceremony)) makes and forgets. With the PIN alone nothing
+    can be read; with the PIN and a node's files the cluster's own keys can be used.
   - It runs on the controller, whatever host the task names. The lookup C(keyfold_genesis) reads the file.
 options:
   path:
@@ -22,6 +21,9 @@ options:
     description: File with the vault password, or a program that prints it, as for C(--vault-password-file).
     type: path
     required: true
+  cluster_uuid:
+    description: The UUID where it is given, for a cluster that is rebuilt. A file with another one is an error.
+    type: str
 attributes:
   check_mode:
     support: full

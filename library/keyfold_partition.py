@@ -93,13 +93,13 @@ options:
       backup:
         description: Whether the partition is backed up, only for packages whose backup is per order.
         type: bool
-      initial_pin:
+      subscriber_key:
         description:
-          - User PIN of a new partition, 8 to 255 printable characters; needed to create it.
-          - Ignored for a partition that exists - its owner may have changed it.
-        type: str
-      initial_so_pin:
-        description: Security officer's PIN of a new partition; rules as for O(partitions[].initial_pin).
+          - The subscriber's age recipient (C(age1…)) or SSH public key (C(ssh-ed25519) or C(ssh-rsa)); needed to create
+            a partition.
+          - The node draws the PINs of a new partition and seals the user PIN to this key, the SO PIN to the officers.
+            Nobody else sees either; M(keyfold_handover) fetches what was sealed.
+          - Another key for a partition that exists is recorded, and seals nothing again.
         type: str
   approvals:
     description:
@@ -136,7 +136,7 @@ attributes:
     description: The node plans and does not execute. On a host without Keyfold every partition is new.
   diff_mode:
     support: full
-    description: Package, policy and backup, before and after. PINs are in no output.
+    description: Package, policy, backup and the subscriber's public key, before and after.
 author: Keyfold
 """
 
@@ -146,8 +146,7 @@ EXAMPLES = r"""
     partitions:
       - name: acme
         package: ECO
-        initial_pin: "{{ acme_pin }}"
-        initial_so_pin: "{{ acme_so_pin }}"
+        subscriber_key: age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
       - name: globex
         package: PLATINUM
         backup: true
@@ -155,8 +154,7 @@ EXAMPLES = r"""
           key_export: true
           key_extract: true
           max_size_bytes: 52428800
-        initial_pin: "{{ globex_pin }}"
-        initial_so_pin: "{{ globex_so_pin }}"
+        subscriber_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINWQ4cIlNgYDvGXHcU6wKn2L5yTFOBMhFRVeHqpqpgz2 keys@globex
   run_once: true
 
 - name: Correct the policy of a partition that exists
@@ -248,8 +246,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
                 "options": {key: {"type": "bool"} for key in _SWITCHES} | {key: {"type": "int"} for key in _NUMBERS},
             },
             "backup": {"type": "bool"},
-            "initial_pin": {"type": "str", "no_log": True},
-            "initial_so_pin": {"type": "str", "no_log": True},
+            # A public key; "key" in its name would have Ansible warn.
+            "subscriber_key": {"type": "str", "no_log": False},
         },
     },
     "approvals": {**APPROVAL_OPTION, "type": "list", "elements": "dict", "default": []},
@@ -286,7 +284,7 @@ def declare(module: AnsibleModule, command: NodeCommand) -> dict[str, Any]:
 
 
 def _as_new(row: dict[str, Any]) -> dict[str, Any]:
-    after = {key: row[key] for key in ("package", "policy", "backup") if key in row}
+    after = {key: row[key] for key in ("package", "policy", "backup", "subscriber_key") if key in row}
     return {
         "name": row["name"],
         "action": "create",

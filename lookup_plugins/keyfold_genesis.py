@@ -39,12 +39,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _raw:
-  description: C(cluster_uuid), C(root) and C(system_pin), each of the last two 32 bytes in hex.
+  description: C(cluster_uuid), and C(system_pin), 32 bytes in hex.
   type: list
   elements: dict
 """
 
-_SECRETS = ("root", "system_pin")
+_SECRETS = ("system_pin",)
 _HEX_32_BYTES = re.compile(r"[0-9a-f]{64}")
 
 

@@ -16,6 +16,7 @@ from benchmarks.keyfold_bench.measure import (
     connections,
     demo,
     join,
+    rebuild,
     scale,
     sign,
     site,
@@ -34,6 +35,7 @@ _ON_CLUSTER = {
     "join": join.measure,
     "agent": agent.measure,
     "connections": connections.measure,
+    "rebuild": rebuild.measure,
 }
 _MEASUREMENTS = {"site": site.measure, **_ON_CLUSTER, "scale": scale.measure, "demo": demo.measure}
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import tarfile
 import time
 
 from benchmarks.keyfold_bench.machines import NODES, PLACE, ROOT, SET, Program, await_, keyfold, on, run
+from lab.handover import user_pin
 
 MODULE = "/usr/lib/x86_64-linux-gnu/pkcs11/keyfold-pkcs11.so"
 SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
@@ -17,6 +17,8 @@ NODE_IMAGE = "keyfold-node:13"
 BUILD_IMAGE = "keyfold-build:13"
 MANY = 10_000
 FEW = 100
+# What a declared partition says of its subscriber; the inventory knows the key.
+SUBSCRIBER = {"subscriber_key": "{{ keyfold_lab_subscriber_key }}"}
 _LEVEL_SECONDS = 120.0
 _RECAP = re.compile(r"^(\S.*?) -+ ([0-9.]+)s$", re.MULTILINE)
 _COMPILE = "cat >/tmp/sign.c; cc -O2 -I/usr/include/p11-kit-1 -o /tmp/sign /tmp/sign.c >&2 && cat /tmp/sign"
@@ -98,8 +100,7 @@ def _serve_plain_softhsm() -> None:
 
 
 def pin(partition: str) -> str:
-    path = ROOT / ".keyfold" / SET / "pins" / f"{partition}.json"
-    return str(json.loads(path.read_text(encoding="utf-8"))["initial_pin"])
+    return user_pin(ROOT / ".keyfold" / SET, partition)
 
 
 def home(partition: str) -> str:

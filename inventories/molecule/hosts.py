@@ -14,12 +14,20 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def _packages() -> dict[str, str]:
+    dist = ROOT / ".keyfold/dist"
+    return {
+        "node_deb": str(dist / "keyfold-node.deb"),
+        "store_deb": str(dist / "keyfold-node.deb"),
+        "client_subscriber_deb": str(dist / "keyfold-subscriber.deb"),
+    }
+
+
 def inventory(scenario: str) -> dict[str, object]:
     """Groups and host variables, in the form an inventory script prints."""
     local = yaml.safe_load((ROOT / "inventories/local/hosts.yml").read_text())["all"]
     # A scenario's converge.yml lies deeper than playbooks/, so what is found relative to those is named here.
-    package = str(ROOT / ".keyfold/dist/keyfold-node.deb")
-    variables = {**local["vars"], "node_deb": package, "store_deb": package}
+    variables = {**local["vars"], **_packages()}
     groups: dict[str, object] = {"all": {"vars": variables, "children": list(local["children"])}}
     hostvars: dict[str, dict[str, str]] = {}
     for name, group in local["children"].items():

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lab.handover import user_pin
 from lab.tour.narration import Narrator, StepFailed
 
 ROOT = Path(__file__).resolve().parents[2]
+CONTROLLER = ROOT / ".keyfold" / "local"
 NODES = ("hsm1", "hsm2", "hsm3")
 PARTITION = "acme"
 PROXY = "/usr/lib/x86_64-linux-gnu/p11-kit-proxy.so"
@@ -83,8 +85,7 @@ class Subscriber:
 
     def __init__(self, narrator: Narrator) -> None:
         self._narrator = narrator
-        pins = json.loads((ROOT / ".keyfold" / "local" / "pins" / f"{PARTITION}.json").read_text(encoding="utf-8"))
-        self._environment = {"KEYFOLD_PIN": pins["initial_pin"]}
+        self._environment = {"KEYFOLD_PIN": user_pin(CONTROLLER, PARTITION)}
         self._work = f"/var/lib/keyfold-tour-{os.getpid()}"
         on("app1", "install", "-d", "-o", f"kf-{PARTITION}", self._work)
         program = Path(__file__).with_name("application.py").read_text(encoding="utf-8")
@@ -99,6 +100,18 @@ class Subscriber:
         output = self._run(*command)
         self._narrator.did("app1", what, time.monotonic() - begun)
         return output
+
+    def refused(self, what: str, because: str, *command: str) -> None:
+        """The command, its PIN on standard input, must fail and name the reason."""
+        begun = time.monotonic()
+        try:
+            self._run("sh", "-c", 'printf "%s\\n" "$KEYFOLD_PIN" | "$@"', "sh", *command)
+        except StepFailed as error:
+            if because not in str(error):
+                raise
+            self._narrator.did("app1", what, time.monotonic() - begun)
+        else:
+            raise StepFailed(f"not refused: {' '.join(command)}", "docker exec keyfold-hsm1 keyfold partition list")
 
     def pkcs11_tool(self, what: str, *arguments: str) -> str:
         return self.does(

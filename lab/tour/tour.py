@@ -6,7 +6,21 @@ import secrets
 import sys
 import time
 
-from lab.tour.machines import NODES, PARTITION, Subscriber, await_, container, keyfold, live_nodes, on, playbook, run
+from lab.handover import subscriber_key
+from lab.officers import OFFICERS, approve
+from lab.tour.machines import (
+    CONTROLLER,
+    NODES,
+    PARTITION,
+    Subscriber,
+    await_,
+    container,
+    keyfold,
+    live_nodes,
+    on,
+    playbook,
+    run,
+)
 from lab.tour.narration import Narrator, StepFailed
 
 # A node that was stopped boots, joins etcd and catches up.
@@ -31,6 +45,8 @@ class Tour:
         self.use()
         self.mirrored()
         self.node_loss()
+        self.mistake()
+        self.refused_export()
         self.backup()
         self.destroy()
         self.restore()
@@ -135,6 +151,47 @@ class Tour:
             return not keyfold(node, "status")["problem"]
         except StepFailed:
             return False
+
+    def mistake(self) -> None:
+        with self._say.step("A key pair destroyed by mistake comes back, with two officers' approval"):
+            for kind in ("privkey", "pubkey"):
+                self.app.pkcs11_tool(
+                    f"pkcs11-tool --delete-object --type {kind} --label {self._ec}",
+                    *("--delete-object", "--type", kind, "--label", self._ec),
+                )
+            if self._ec in self.app.labels():
+                raise StepFailed(f"{self._ec} is still there", "docker exec keyfold-hsm1 keyfold status")
+            plan = keyfold("hsm1", "object", "reactivate", PARTITION, "--label", self._ec, "--dry-run")
+            request = {
+                "kind": "reactivate",
+                "cluster": keyfold("hsm1", "cluster", "info")["cluster"]["uuid"],
+                "partition": PARTITION,
+                "ticket": f"TOUR-{self._round}",
+                "reason": "destroyed by mistake",
+                "requested_by": "the tour",
+                "files": plan["files"],
+            }
+            signed = approve(CONTROLLER, f"reactivate-{self._round}", request)
+            self._say.did("officers", f"{' and '.join(OFFICERS)} sign the request (ssh-keygen -Y sign)")
+            begun = time.monotonic()
+            playbook(
+                "reactivate",
+                *("-e", f"reactivate_partition={PARTITION}", "-e", f"reactivate_files={','.join(plan['files'])}"),
+                *("-e", f"reactivate_request={signed}", "-e", "confirm=yes"),
+            )
+            self._say.did("controller", "ansible-playbook playbooks/reactivate.yml", time.monotonic() - begun)
+            self._everywhere()
+            self.app.python("it verifies the signature of step 2", "verify", self._ec, "message.txt", "before.sig")
+            self.app.python("and signs", "sign", self._ec, "message.txt", "reactivated.sig")
+
+    def refused_export(self) -> None:
+        with self._say.step("An export that the partition's policy forbids is refused"):
+            self.app.refused(
+                f"keyfold-subscriber export --label {self._rsa}: refused, key_extract is off",
+                "key_extract",
+                *("keyfold-subscriber", "--partition", PARTITION, "export", "--label", self._rsa),
+                *("--to", subscriber_key(CONTROLLER), "--output", "stolen.age"),
+            )
 
     def backup(self) -> None:
         with self._say.step("The daily backup, now"):

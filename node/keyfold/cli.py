@@ -15,6 +15,7 @@ from keyfold.commands import (
     approval,
     audit,
     backup,
+    backup_key,
     cluster,
     drill,
     metrics,
@@ -22,6 +23,7 @@ from keyfold.commands import (
     object_,
     officers,
     partition,
+    rebuild,
     restore,
     status,
     store,
@@ -35,21 +37,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="keyfold", description="Operate a node of a Keyfold cluster.")
     top.add_argument("--version", action="version", version=f"keyfold {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for module in (
-        status,
-        cluster,
-        officers,
-        approval,
-        partition,
-        object_,
-        backup,
-        drill,
-        restore,
-        store,
-        metrics,
-        audit,
-        node,
-    ):
+    everyday = (status, cluster, officers, approval, partition, object_, backup, drill, restore, store, metrics, audit)
+    for module in (*everyday, backup_key, rebuild, node):
         module.register(commands)
     return top
 

@@ -51,10 +51,12 @@ class Application:
         self._session = None
         self._library.unload()
 
-    def generate_pair(self, label: str) -> None:
+    def generate_pair(self, label: str, *, extractable: bool = False) -> None:
         common = [(PyKCS11.CKA_TOKEN, True), (PyKCS11.CKA_LABEL, label), (PyKCS11.CKA_ID, tuple(label.encode()))]
         public = [*common, (PyKCS11.CKA_EC_PARAMS, P256), (PyKCS11.CKA_VERIFY, True)]
         private = [*common, (PyKCS11.CKA_PRIVATE, True), (PyKCS11.CKA_SENSITIVE, True), (PyKCS11.CKA_SIGN, True)]
+        if extractable:
+            private.append((PyKCS11.CKA_EXTRACTABLE, True))
         self._session.generateKeyPair(public, private, PyKCS11.MechanismECGENERATEKEYPAIR)
 
     def generate_rsa_pair(self, label: str) -> None:

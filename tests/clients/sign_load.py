@@ -20,6 +20,8 @@ from typing import Any
 import PyKCS11
 
 PATIENCE_SECONDS = 60.0
+# A place that an earlier connection had is free a moment after it ended, and a login waits while others are counted.
+PLACE_SECONDS = 10.0
 
 
 def session(module: str, token: str, pin: str) -> Any:
@@ -32,12 +34,25 @@ def session(module: str, token: str, pin: str) -> Any:
     return opened
 
 
+def found(module: str, token: str, pin: str, label: str) -> tuple[Any, Any]:
+    """A session and its key, as soon as there is a place for one; PyKCS11Error or StopIteration if none comes."""
+    end = time.monotonic() + PLACE_SECONDS
+    while True:
+        try:
+            opened = session(module, token, pin)
+            (key,) = opened.findObjects([(PyKCS11.CKA_CLASS, PyKCS11.CKO_PRIVATE_KEY), (PyKCS11.CKA_LABEL, label)])
+            return opened, key
+        except (PyKCS11.PyKCS11Error, StopIteration):
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.05)
+
+
 def signer(order: tuple[str, str, str, str], ready: Any, go: Any, results: Any, seconds: float, pause: float) -> None:
     """Put the milliseconds of every signature and whether all went well, or None if there is no session to be had."""
     module, token, label, pin = order
     try:
-        opened = session(module, token, pin)
-        (key,) = opened.findObjects([(PyKCS11.CKA_CLASS, PyKCS11.CKO_PRIVATE_KEY), (PyKCS11.CKA_LABEL, label)])
+        opened, key = found(module, token, pin, label)
     except (PyKCS11.PyKCS11Error, StopIteration):
         ready.release()
         results.put(None)

@@ -48,7 +48,7 @@ def measure() -> Measured:
 def _declare() -> None:
     """The partitions, beside those that the cluster has; a tunnel to each on the subscribers' machine."""
     variables = ROOT / ".keyfold" / SET / "declare.json"
-    declared = [{"name": name, "package": "ECO"} for name in _PARTITIONS]
+    declared = [{"name": name, "package": "ECO", **cluster.SUBSCRIBER} for name in _PARTITIONS]
     text = json.dumps({"keyfold_partitions": declared, "client_partitions": _PARTITIONS})
     variables.write_text(text, encoding="utf-8")
     cluster.playbook("partition", "--extra-vars", f"@{variables}")

@@ -33,7 +33,9 @@ def measure() -> Measured:
 
 def _declare(max_failures: int) -> Run:
     """Declare them all, the last with this policy; the task's seconds, until every node has what changed."""
-    partitions: list[dict[str, Any]] = [{"name": f"p{number:04}", "package": "ECO"} for number in range(_MANY)]
+    partitions: list[dict[str, Any]] = [
+        {"name": f"p{number:04}", "package": "ECO", **cluster.SUBSCRIBER} for number in range(_MANY)
+    ]
     partitions[-1]["policy"] = {"max_failures": max_failures}
     variables = ROOT / ".keyfold" / SET / "declare.json"
     variables.write_text(json.dumps({"keyfold_partitions": partitions}), encoding="utf-8")

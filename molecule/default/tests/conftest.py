@@ -13,9 +13,8 @@ from scenario.identities import Identity, issued
 from scenario.machines import ROOT
 
 PARTITIONS = [
-    {"name": "acme", "package": "ECO"},
-    {"name": "globex", "package": "SBX"},
-    {"name": "initech", "package": "SBX"},
+    {"name": name, "package": package, "subscriber_key": "{{ keyfold_lab_subscriber_key }}"}
+    for name, package in (("acme", "ECO"), ("globex", "SBX"), ("initech", "SBX"))
 ]
 
 

@@ -7,9 +7,10 @@ import os
 import subprocess
 
 import pytest
+from ansible.parsing.vault import VaultLib, VaultSecret
 from scenario.cluster import Cluster
-from scenario.leaks import ALLOWED, known_secrets, where
-from scenario.machines import ROOT
+from scenario.leaks import ALLOWED, known_secrets, root_and_shares, where
+from scenario.machines import ROOT, controller_directory
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,7 @@ def secrets(loud_run: str) -> list[str]:
     """After the loud run, so with those that it made."""
     assert loud_run
     values = known_secrets()
-    assert len(values) >= 9, "of each of three partitions a PIN and an SO PIN; root, system PIN, passphrase"
+    assert len(values) >= 11, "of each of three partitions a PIN; system PIN, passphrase, root, five shares"
     return values
 
 
@@ -62,3 +63,16 @@ def test_facts_are_not_kept(loud_run: str) -> None:
     )
     (plugin,) = [row["value"] for row in json.loads(shown.stdout) if row.get("name") == "CACHE_PLUGIN"]
     assert plugin == "memory"
+
+
+def test_after_the_ceremony_no_file_on_the_controller_holds_the_root_or_an_open_share(secrets: list[str]) -> None:
+    home = controller_directory()
+    root, *shares = root_and_shares(home)
+    needles = [needle.encode() for needle in (root, *shares)] + [bytes.fromhex(root)]
+    files = [path for path in home.rglob("*") if path.is_file()]
+    assert len(files) > 10
+    assert [path for path in files for needle in needles if needle in path.read_bytes()] == []
+    password = (home / "vault-password").read_text().strip()
+    vault = VaultLib([(None, VaultSecret(password.encode()))])
+    assert set(json.loads(vault.decrypt((home / "genesis.vault").read_bytes()))) == {"cluster_uuid", "system_pin"}
+    assert [path.name for path in home.glob("custody.begun-*")] == []

@@ -10,14 +10,20 @@ import pytest
 from scenario.application import Application, Pkcs11Error
 from scenario.cluster import Cluster, CommandRefused, keyfold
 from scenario.evidence import keep
+from scenario.machines import controller_directory
 from scenario.waiting import wait_for
 
+from lab.handover import opened, subscriber_key
+
 DIGEST = "ab" * 32
-PINS = {"initial_pin": "protection-1", "initial_so_pin": "protection-2"}
 
 
-def declare(cluster: Cluster, name: str, **policy: int) -> None:
-    declared = {"partitions": [{"name": name, "package": "ECO", "policy": policy, **PINS}]}
+def declare(cluster: Cluster, name: str, **policy: int) -> str:
+    """On the first node, whose command the playbook runs too; the user PIN, as the subscriber opens it."""
+    home = controller_directory()
+    declared = {
+        "partitions": [{"name": name, "package": "ECO", "policy": policy, "subscriber_key": subscriber_key(home)}]
+    }
     keyfold(cluster.nodes[0], "partition", "apply", stdin=json.dumps(declared))
     for node in cluster.nodes:
         directory = f"/var/lib/keyfold/partitions/{name}/tokens"
@@ -26,6 +32,8 @@ def declare(cluster: Cluster, name: str, **policy: int) -> None:
             "the partition",
             60.0,
         )
+    sealed = keyfold(cluster.nodes[0], "partition", "handover", name)["handover"][name]["user"]
+    return opened(home, sealed)
 
 
 def row(cluster: Cluster, name: str) -> dict[str, object]:
@@ -62,12 +70,12 @@ def test_nothing_happens_without_the_officers(cluster: Cluster, verb: str) -> No
 
 
 def test_nodes_together_never_pass_a_partitions_quota(cluster: Cluster) -> None:
-    declare(cluster, "small", max_size_bytes=6000)
+    pin = declare(cluster, "small", max_size_bytes=6000)
 
     def fill(number: int) -> bool:
         node = cluster.nodes[number % 3]
         with Application.on_node(node, "small") as application:
-            application.call("login", pin=PINS["initial_pin"])
+            application.call("login", pin=pin)
             try:
                 application.call("generate_secret", label=f"k{number}")
             except Pkcs11Error:

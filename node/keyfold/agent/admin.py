@@ -41,6 +41,7 @@ class AdminOperations:
             "cluster_info": self._cluster_info,
             "partition_list": self._partition_list,
             "partition_apply": self._partition_apply,
+            "partition_handover": self._partition_handover,
             "object_list": self._object_list,
             "snapshot": self._snapshot,
             "local_digests": self._local_digests,
@@ -63,7 +64,8 @@ class AdminOperations:
         newest = 0 if head is None else head.mod_revision
         backups = self._records("backup_set")
         return {
-            "cluster": self._registry.cluster,
+            # As this node has joined it, in its present state: keys rotate.
+            "cluster": self._cluster_info(caller, request)["cluster"] if self._registry.cluster else None,
             "node": self._service.config.node,
             "quorum": True,
             "revision": newest,
@@ -82,7 +84,9 @@ class AdminOperations:
         }
 
     def _cluster_init(self, caller: Caller, request: Request) -> Reply:
-        return self._genesis.found(request["name"], request["uuid"], bytes.fromhex(request["root"]))
+        return self._genesis.found(
+            request["name"], request["uuid"], bytes.fromhex(request["root"]), request.get("custody")
+        )
 
     def _cluster_info(self, caller: Caller, request: Request) -> Reply:
         item = self._store.get(keys.CLUSTER)
@@ -103,6 +107,9 @@ class AdminOperations:
     def _partition_apply(self, caller: Caller, request: Request) -> Reply:
         approvals = request.get("approvals") or ()
         return self._partitions.apply(request["partitions"], check=bool(request.get("check")), approvals=approvals)
+
+    def _partition_handover(self, caller: Caller, request: Request) -> Reply:
+        return self._partitions.handover([str(name) for name in request["partitions"]])
 
     def _object_list(self, caller: Caller, request: Request) -> Reply:
         name = request["partition"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -85,13 +86,20 @@ class Auditing:
         alive = self._clock.monotonic()
         while not self._stop.is_set():
             cluster = self._cluster()
-            linked = 0 if cluster is None else self._linker.link(cluster)
+            linked = 0 if cluster is None or self._being_rebuilt(cluster) else self._linker.link(cluster)
             if self._clock.monotonic() - alive >= _KEEP_ALIVE_SECONDS:
                 if not self._store.keep_alive(lease):
                     return
                 alive = self._clock.monotonic()
             if not linked:
                 self._stop.wait(_LINK_SECONDS)
+
+    def _being_rebuilt(self, cluster: Mapping[str, Any]) -> bool:
+        """Until the old chain is back nothing is linked: there is one chain, and it goes on."""
+        if "rebuilding" not in cluster:
+            return False
+        item = self._store.get(keys.CLUSTER)
+        return item is not None and "rebuilding" in json.loads(item.value)
 
     # --- the administrator's operations ----------------------------------------------------------------------
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from keyfold.agent.service import Service
 from keyfold.audit.note import note
-from keyfold.backup.recipient import encode_recipient
 from keyfold.clock import stamp
 from keyfold.config import credential
+from keyfold.custody import record
 from keyfold.custody.create import CreatedSystem, create_system_token
 from keyfold.errors import KeyfoldError
 from keyfold.partition.policy import DEFAULT_POLICY, SYSTEM
@@ -24,20 +24,18 @@ from keyfold.replication.sealed import ClearSealer, StoredObject
 from keyfold.store.interface import Put, Unchanged
 from keyfold.token.object_file import describe
 
-_EPOCH = 1
-
-
-def fingerprint(public_key: bytes) -> str:
-    return "SHA256:" + hashlib.sha256(public_key).hexdigest()
-
 
 class Genesis:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._store = service.store
 
-    def found(self, name: str, cluster_uuid: str, root: bytes) -> dict[str, Any]:
+    def found(
+        self, name: str, cluster_uuid: str, root: bytes, custody: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """`{"cluster", "changed"}`; unchanged if this cluster exists already. The root is used and forgotten.
+
+        `custody`: the ceremony's public record, kept in the cluster's row.
 
         KeyfoldError `conflict`: etcd holds another cluster; `invalid`: the root is not 32 bytes, or the UUID is not
         the one this node is configured for.
@@ -50,8 +48,9 @@ class Genesis:
                 "invalid",
                 "the root is not 32 bytes, or the cluster's UUID is not the one in keyfold.toml",
                 not_done="no cluster was founded",
-                next_step="run playbooks/site.yml, which brings both from the operator's sealed file",
+                next_step="run playbooks/genesis.yml, which holds the ceremony",
             )
+        record.checked_custody(custody)
         scratch = Path(tempfile.mkdtemp(dir=self._service.config.state / "agent", prefix="genesis-"))
         try:
             made = create_system_token(scratch, 0, 0, credential("system.pin"), root, cluster_uuid)
@@ -59,19 +58,26 @@ class Genesis:
             files = {path.name: path.read_bytes() for path in token.glob("*.object")}
         finally:
             shutil.rmtree(scratch)
-        return self._commit(name, cluster_uuid, made, files)
+        return self._commit(name, cluster_uuid, made, files, record.checked_custody(custody))
 
-    def _commit(self, name: str, cluster_uuid: str, made: CreatedSystem, files: dict[str, bytes]) -> dict[str, Any]:
+    def _commit(
+        self,
+        name: str,
+        cluster_uuid: str,
+        made: CreatedSystem,
+        files: dict[str, bytes],
+        custody: dict[str, Any] | None,
+    ) -> dict[str, Any]:
         now = stamp(self._service.clock.utc())
-        cluster = {
+        cluster: dict[str, Any] = {
             "uuid": cluster_uuid,
             "name": name,
-            "backup_recipient": encode_recipient(made.backup_public_key),
-            "backup_key_fingerprint": fingerprint(made.backup_public_key),
-            "signing_public_key": made.signing_public_key.hex(),
-            "signing_key_fingerprint": fingerprint(made.signing_public_key),
-            "audit_public_keys": {str(_EPOCH): made.audit_public_key.hex()},
-            "epoch": _EPOCH,
+            **record.backup_keys_row(made.backup_public_key, made.signing_public_key),
+            "audit_public_keys": {str(record.DATA_EPOCH): made.audit_public_key.hex()},
+            "epoch": record.DATA_EPOCH,
+            "backup_epoch": 1,
+            "older_backup_keys": [],
+            "custody": custody,
             "created": now,
         }
         row = {
@@ -102,7 +108,7 @@ class Genesis:
                 name=name,
                 backup_key=cluster["backup_key_fingerprint"],
                 signing_key=cluster["signing_key_fingerprint"],
-                audit_key=fingerprint(made.audit_public_key),
+                audit_key=record.fingerprint(made.audit_public_key),
             )
         )
         result = self._store.txn([Unchanged(keys.CLUSTER, 0)], puts)
@@ -119,5 +125,5 @@ class Genesis:
             "conflict",
             f"etcd holds another cluster: {cluster['name']}, {cluster['uuid']}",
             not_done="no cluster was founded",
-            next_step="point this inventory at an etcd of its own, or use that cluster's sealed file",
+            next_step="point this inventory at an etcd of its own, or use that cluster's own controller directory",
         )

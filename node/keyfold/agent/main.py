@@ -10,16 +10,21 @@ import threading
 from keyfold import config as configuration
 from keyfold.agent import sdnotify
 from keyfold.agent.admin import AdminOperations, administrator_only
+from keyfold.agent.backup_keys import BackupKeys
 from keyfold.agent.commits import Commits
+from keyfold.agent.custody_operations import CustodyOperations
 from keyfold.agent.genesis import Genesis
+from keyfold.agent.handover import Handover
 from keyfold.agent.jobs import Jobs
 from keyfold.agent.logins import Logins
 from keyfold.agent.machine import Machine
 from keyfold.agent.partitions import Partitions
+from keyfold.agent.rebuilding import Rebuilding
 from keyfold.agent.restoring import Restoring
 from keyfold.agent.server import AgentServer, Operation
 from keyfold.agent.service import Service
 from keyfold.agent.shadows import Shadows
+from keyfold.agent.subscriber import SubscriberOperations
 from keyfold.approval.gate import Gate
 from keyfold.clock import SystemClock
 from keyfold.errors import KeyfoldError
@@ -29,16 +34,19 @@ from keyfold.store import open_store
 _POLL_SECONDS = 0.1
 
 
-def operations(service: Service) -> dict[str, Operation]:
+def operations(service: Service, handover: Handover | None = None) -> dict[str, Operation]:
     """Everything the socket offers, by name."""
-    partitions = Partitions(service)
+    partitions = Partitions(service, handover=handover)
     logins = Logins(service.logins)
     shadows = Shadows(service, partitions, Gate(service.store, service.clock))
+    custody = CustodyOperations(BackupKeys(service), Rebuilding(service))
     admin = AdminOperations(service, Genesis(service), partitions, Restoring(service, partitions))
     return {
         **admin.table(),
+        **custody.table(),
         **logins.table(),
         **Jobs(service.config, service.store, service.clock).table(),
+        **SubscriberOperations(service, partitions).table(),
         "partition_unlock": administrator_only(logins.unlock),
         "object_reactivate": administrator_only(shadows.reactivate),
         "object_purge": administrator_only(shadows.purge),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
+from keyfold.agent.handover import Handover
 from keyfold.agent.service import Service
 from keyfold.agent.tokens import Token, make_tokens
 from keyfold.approval.gate import Approval, Gate, Granted, decode
@@ -26,28 +27,31 @@ from keyfold.replication.changes import metadata
 from keyfold.replication.sealed import StoredObject
 from keyfold.replication.usage import Usage, count
 from keyfold.replication.usage import decode as decode_usage
-from keyfold.store.interface import KeyValue, Put, Unchanged
+from keyfold.store.interface import MAX_TXN_OPS, KeyValue, Op, Put, Unchanged
 from keyfold.token.object_file import describe
-
-# Row, token, usage and two audit notes each, and the head, stay below etcd's limit of 128 operations.
-PARTITIONS_PER_TRANSACTION = 25
 
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """What a partition's declaration writes, and the revision of its row that this replaces (0: there is none)."""
+    """What a partition's declaration writes, and the revision of its row that this replaces (0: there is none).
+
+    `approval`: what has to hold besides, where officers approved it.
+    """
 
     name: str
     expected: int
-    puts: tuple[Put, ...]
-    granted: Granted | None = None
+    ops: tuple[Op, ...]
+    approval: tuple[Unchanged, ...] = ()
 
 
 class Partitions:
-    def __init__(self, service: Service, verifier: SignatureVerifier | None = None) -> None:
+    def __init__(
+        self, service: Service, verifier: SignatureVerifier | None = None, handover: Handover | None = None
+    ) -> None:
         self._service = service
         self._store = service.store
         self._registry = service.registry
+        self._handover = handover or Handover(service.store)
         self._gate = Gate(service.store, service.clock, verifier)
 
     def rows(self, revision: int = 0) -> list[dict[str, Any]]:
@@ -110,25 +114,30 @@ class Partitions:
         if check:
             return {"changes": [change.as_reply() for change in changes], "revision": 0}
         revision = 0
-        made = make_tokens([change for change in changes if change.action == "create"], self._service.config.state)
+        fresh = [change.name for change in changes if change.action == "create"]
+        after = {change.name: change.after for change in changes}
+        prepared = self._handover.prepare({name: after[name]["subscriber_key"] for name in fresh})
+        made = make_tokens({name: prepared[name].pins for name in fresh}, self._service.config.state)
         declarations = [
-            self._created(change, made[change.name], who)
+            self._created(change, made[change.name], prepared[change.name].record, who)
             if change.action == "create"
-            else self._updated(
-                change, current[change.name], items[change.name].mod_revision, who, granted.get(change.name)
-            )
+            else self._updated(change, current[change.name], items[change.name].mod_revision, who, granted)
             for change in changes
             if change.action != "none"
         ]
-        for start in range(0, len(declarations), PARTITIONS_PER_TRANSACTION):
-            revision = self._commit(declarations[start : start + PARTITIONS_PER_TRANSACTION])
+        for part in transactions(declarations):
+            revision = self._commit(part)
         return {"changes": [change.as_reply() for change in changes], "revision": revision}
+
+    def handover(self, names: Sequence[str]) -> dict[str, Any]:
+        """The first PINs of partitions, as they were sealed when those were made."""
+        return {"handover": self._handover.sealed(names)}
 
     def _declared(self, change: Change, row: dict[str, Any], who: str, granted: Granted | None = None) -> list[Put]:
         """The row, with who opted out of key invalidation and when, and the audit notes about both."""
         clock, node = self._service.clock, self._service.config.node
-        way = change.direction
         row, opted = opting(change.before, row, who, stamp(clock.utc()))
+        way = change.direction
         puts = [
             Put(keys.partition(change.name), json.dumps(row, separators=(",", ":")).encode()),
             note(
@@ -161,7 +170,7 @@ class Partitions:
             if change.needs_approval
         }
 
-    def _created(self, change: Change, token: Token, who: str) -> Declaration:
+    def _created(self, change: Change, token: Token, sealed: Put, who: str) -> Declaration:
         """The token was made in a scratch directory; it becomes real when etcd has it, here as on every other node."""
         now = stamp(self._service.clock.utc())
         row = {
@@ -171,7 +180,7 @@ class Partitions:
             **change.after,
             "created": now,
         }
-        puts = self._declared(change, row, who)
+        puts = [*self._declared(change, row, who), sealed]
         metas = metadata({file: describe(data) for file, data in token.files.items()}, (), {}, now)
         sealer = self._registry.sealer(change.name)
         for file, data in token.files.items():
@@ -181,21 +190,23 @@ class Partitions:
         return Declaration(change.name, 0, tuple(puts))
 
     def _updated(
-        self, change: Change, current: Mapping[str, Any], expected: int, who: str, granted: Granted | None
+        self,
+        change: Change,
+        current: Mapping[str, Any],
+        expected: int,
+        who: str,
+        granted: Mapping[str, Granted],
     ) -> Declaration:
-        puts = self._declared(change, {**current, **change.after}, who, granted)
-        return Declaration(change.name, expected, tuple(puts), granted)
+        approval = granted.get(change.name)
+        ops = self._declared(change, {**current, **change.after}, who, approval)
+        if approval is None:
+            return Declaration(change.name, expected, tuple(ops))
+        return Declaration(change.name, expected, (*ops, *approval.finished), tuple(approval.compares))
 
     def _commit(self, declarations: Sequence[Declaration]) -> int:
-        grants = [one.granted for one in declarations if one.granted]
-        compares = [
-            *(Unchanged(keys.partition(one.name), one.expected) for one in declarations),
-            # Several approvals compare one and the same set of officers.
-            *dict.fromkeys(compare for granted in grants for compare in granted.compares),
-        ]
-        puts = [put for one in declarations for put in one.puts]
-        used = [op for granted in grants for op in granted.finished]
-        result = self._store.txn(compares, [Put(keys.HEAD, b""), *puts, *used])
+        compares = [Unchanged(keys.partition(one.name), one.expected) for one in declarations]
+        compares += [compare for one in declarations for compare in one.approval]
+        result = self._store.txn(compares, [Put(keys.HEAD, b""), *(op for one in declarations for op in one.ops)])
         if result.succeeded:
             return result.revision
         moved = [
@@ -205,11 +216,24 @@ class Partitions:
             "conflict",
             f"changed by somebody else at the same moment: {', '.join(moved)}"
             if moved
-            else "an approval was used, or the officers are others now",
+            else f"the approval for {declarations[0].name} was used, or the officers are others now",
             not_done=f"the {len(declarations)} declarations from {declarations[0].name} on, and those after, were not "
             "applied; those before were",
             next_step="run the playbook again",
         )
+
+
+def transactions(declarations: Sequence[Declaration]) -> Iterator[list[Declaration]]:
+    """As many partitions at a time as etcd takes; one with an approval alone, for it fails for reasons of its own."""
+    part: list[Declaration] = []
+    for one in declarations:
+        room = MAX_TXN_OPS - 1 - sum(len(other.ops) for other in part)
+        if part and (one.approval or part[-1].approval or len(one.ops) > room):
+            yield part
+            part = []
+        part.append(one)
+    if part:
+        yield part
 
 
 def _revision(item: KeyValue | None) -> int:

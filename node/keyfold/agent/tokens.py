@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from keyfold.agent.handover import Pins
 from keyfold.custody.create import NewToken, create_partition_tokens
-from keyfold.partition.plan import Change
 
 # SoftHSM looks at all tokens of a directory whenever it makes one more.
 _TOKENS_PER_PROCESS = 50
@@ -23,13 +23,12 @@ class Token:
     files: Mapping[str, bytes]
 
 
-def make_tokens(changes: Sequence[Change], state: Path) -> dict[str, Token]:
-    """Token by partition, for changes that create one. Nothing stays on the disk; errors of `custody.create`."""
+def make_tokens(pins: Mapping[str, Pins], state: Path) -> dict[str, Token]:
+    """Token by partition. Nothing stays on the disk; errors of `custody.create`."""
     made: dict[str, Token] = {}
-    for start in range(0, len(changes), _TOKENS_PER_PROCESS):
-        wanted = [
-            NewToken(change.name, change.so_pin, change.pin) for change in changes[start : start + _TOKENS_PER_PROCESS]
-        ]
+    new = [NewToken(name, one.so, one.user) for name, one in pins.items()]
+    for start in range(0, len(new), _TOKENS_PER_PROCESS):
+        wanted = new[start : start + _TOKENS_PER_PROCESS]
         scratch = Path(tempfile.mkdtemp(dir=state / "agent", prefix="new-"))
         try:
             for label, directory in create_partition_tokens(scratch, wanted).items():

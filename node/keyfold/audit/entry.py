@@ -18,6 +18,8 @@ from uuid import UUID
 from keyfold.audit.note import canonical
 
 VERSION = 1
+# What the first entry after a rebuild says: revisions begin anew with it.
+REBUILD = "rebuild"
 SIGNATURE_BYTES = 64
 _PURPOSE = b"keyfold audit entry v1\0"
 _FIELDS = frozenset({"epoch", "key", "linked", "linked_by", "note", "previous", "revision", "seq", "v"})

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import BinaryIO
 
 from keyfold import config
@@ -160,13 +161,14 @@ class _Unwrapping(_Machine):
         return found
 
     def _unwrapped(self, wanted: list[tuple[str, int, stanza.WrappedKey]], keys: SystemKeys) -> list[Stanza]:
-        point = keys.backup_public_key()
+        epochs = {recipient.tag(point): (epoch, point) for epoch, point in keys.backup_public_keys().items()}
         file_keys: dict[str, Stanza] = {}
         for file, index, wrapped in wanted:
-            if wrapped.tag != recipient.tag(point):
+            if wrapped.tag not in epochs:
                 return [Stanza("msg", body=FOREIGN.encode())]
+            epoch, point = epochs[wrapped.tag]
             try:
-                file_key = stanza.unwrap(wrapped, point, keys.ecdh)
+                file_key = stanza.unwrap(wrapped, point, partial(keys.ecdh, epoch=epoch))
             except ValueError as error:
                 self.fail(f"the header was altered: {error}", "stanza", file, str(index))
                 return []

@@ -95,50 +95,54 @@ class ArchiveReader:
         try:
             name, content = self._next(MAX_JSON_BYTES)
             self.label = _label(name, content)
-            self.partition_row = _json_object(*self._next(MAX_JSON_BYTES), expected="partition.json")
+            self.partition_row = json_object(*self._next(MAX_JSON_BYTES), expected="partition.json")
         except ValueError as error:
-            raise _not_ours(error) from error
+            raise not_ours(error) from error
 
     def objects(self) -> Iterator[ArchivedObject]:
         try:
             yield from self._objects()
         except ValueError as error:
-            raise _not_ours(error) from error
+            raise not_ours(error) from error
 
     def _objects(self) -> Iterator[ArchivedObject]:
         last_file = ""
-        while (block := self._exactly(ustar.BLOCK)).strip(b"\0"):
-            meta_name, meta_bytes = self._content(block, MAX_JSON_BYTES)
+        while (block := exactly(self._source, ustar.BLOCK)).strip(b"\0"):
+            meta_name, meta_bytes = read_entry(self._source, block, MAX_JSON_BYTES)
             name, data = self._next(MAX_OBJECT_BYTES)
             folder, _, file = name.partition("/")
             if folder != "objects" or not _FILE.fullmatch(file) or file <= last_file:
                 raise ValueError(f"the entry {name!r} does not belong after {last_file!r}")
-            yield ArchivedObject(file, _json_object(meta_name, meta_bytes, expected=f"meta/{file}.json"), data)
+            yield ArchivedObject(file, json_object(meta_name, meta_bytes, expected=f"meta/{file}.json"), data)
             last_file = file
-        if block + self._exactly(ustar.BLOCK) != ustar.END or self._source.read(1):
+        if block + exactly(self._source, ustar.BLOCK) != ustar.END or self._source.read(1):
             raise ValueError("the end is not where it should be")
 
     def _next(self, limit: int) -> tuple[str, bytes]:
-        return self._content(self._exactly(ustar.BLOCK), limit)
+        return read_entry(self._source, exactly(self._source, ustar.BLOCK), limit)
 
-    def _content(self, block: bytes, limit: int) -> tuple[str, bytes]:
-        name, size = ustar.parse(block)
-        if size > limit:
-            raise ValueError(f"the entry {name!r} is longer than {limit} bytes")
-        content = self._exactly(size)
-        if self._exactly(len(ustar.padding(size))).strip(b"\0"):
-            raise ValueError(f"the entry {name!r} is followed by something")
-        return name, content
 
-    def _exactly(self, size: int) -> bytes:
-        data = self._source.read(size) if size else b""
-        if len(data) != size:
-            raise ValueError("it ends too early")
-        return data
+def read_entry(source: Source, block: bytes, limit: int) -> tuple[str, bytes]:
+    """(name, content) of the entry with the header `block`; ValueError if it is not as written, or too long."""
+    name, size = ustar.parse(block)
+    if size > limit:
+        raise ValueError(f"the entry {name!r} is longer than {limit} bytes")
+    content = exactly(source, size)
+    if exactly(source, len(ustar.padding(size))).strip(b"\0"):
+        raise ValueError(f"the entry {name!r} is followed by something")
+    return name, content
+
+
+def exactly(source: Source, size: int) -> bytes:
+    """ValueError if there are fewer bytes."""
+    data = source.read(size) if size else b""
+    if len(data) != size:
+        raise ValueError("it ends too early")
+    return data
 
 
 def _label(name: str, content: bytes) -> Label:
-    raw = _json_object(name, content, expected="keyfold.json")
+    raw = json_object(name, content, expected="keyfold.json")
     if isinstance(raw.get("format"), int) and raw["format"] > FORMAT:
         raise ValueError(f"it has format {raw['format']}, this Keyfold reads up to {FORMAT}")
     types = {"format": int} | {field.name: str for field in fields(Label) if field.name != "format"}
@@ -147,14 +151,15 @@ def _label(name: str, content: bytes) -> Label:
     return Label(**raw)
 
 
-def _json_object(name: str, content: bytes, *, expected: str) -> dict[str, Any]:
+def json_object(name: str, content: bytes, *, expected: str) -> dict[str, Any]:
+    """The canonical JSON object of the entry `expected`; ValueError if it is another."""
     value = json.loads(content) if name == expected else None
     if not isinstance(value, dict) or canonical(value) != content:
         raise ValueError(f"where {expected!r} belongs there is {name!r}, or it is not canonical")
     return value
 
 
-def _not_ours(reason: ValueError) -> KeyfoldError:
+def not_ours(reason: ValueError) -> KeyfoldError:
     return KeyfoldError(
         "refused",
         f"the archive is not one that Keyfold wrote: {reason}",

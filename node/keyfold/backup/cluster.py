@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from keyfold.backup import manifest, recipient
 from keyfold.backup.archive import ArchivedObject
+from keyfold.backup.cluster_archive import ArchivedEntry
 from keyfold.clock import Clock
 from keyfold.errors import KeyfoldError
 from keyfold.jobs.hold import Hold, held
@@ -28,22 +29,32 @@ class Agent(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ClusterIdentity:
-    """`backup_recipient`: for age; `signing_public_key`: 32 bytes."""
+    """`backup_recipient`: for age; `signing_public_key`: 32 bytes.
+
+    These are the current ones, of `backup_epoch`; `older`: rows of the epochs before, as in `cluster_info`.
+    `custody`: the public record of the ceremony.
+    """
 
     uuid: str
     backup_recipient: str
     backup_key_fingerprint: str
     signing_public_key: bytes
     signing_key_fingerprint: str
+    backup_epoch: int = 1
+    older: tuple[Mapping[str, Any], ...] = ()
+    custody: Mapping[str, Any] | None = None
 
     @property
     def backup_identity(self) -> str:
-        """What age needs to find the private key; no secret."""
-        return recipient.encode_identity(recipient.tag(recipient.decode_recipient(self.backup_recipient)))
+        """What age needs to find the private keys, one line for each epoch; no secret."""
+        recipients = [self.backup_recipient, *(row["backup_recipient"] for row in self.older if not row["retired"])]
+        points = [recipient.decode_recipient(one) for one in recipients]
+        return "\n".join(recipient.encode_identity(recipient.tag(point)) for point in points)
 
     @property
     def signer(self) -> manifest.Cluster:
-        return manifest.Cluster(self.uuid, self.signing_public_key)
+        older = tuple(bytes.fromhex(row["signing_public_key"]) for row in self.older)
+        return manifest.Cluster(self.uuid, self.signing_public_key, older)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +86,20 @@ class SnapshotObject:
     object: ArchivedObject
 
 
+def identity_of(row: Mapping[str, Any]) -> ClusterIdentity:
+    """The identity in a cluster's row (docs/interfaces.md §4)."""
+    return ClusterIdentity(
+        row["uuid"],
+        row["backup_recipient"],
+        row["backup_key_fingerprint"],
+        bytes.fromhex(row["signing_public_key"]),
+        row["signing_key_fingerprint"],
+        row.get("backup_epoch", 1),
+        tuple(row.get("older_backup_keys", ())),
+        row.get("custody"),
+    )
+
+
 class ClusterState:
     """Typed calls; every error is the agent's KeyfoldError."""
 
@@ -82,14 +107,7 @@ class ClusterState:
         self._agent = agent
 
     def identity(self) -> ClusterIdentity:
-        row = self._agent.call("cluster_info")["cluster"]
-        return ClusterIdentity(
-            row["uuid"],
-            row["backup_recipient"],
-            row["backup_key_fingerprint"],
-            bytes.fromhex(row["signing_public_key"]),
-            row["signing_key_fingerprint"],
-        )
+        return identity_of(self._agent.call("cluster_info")["cluster"])
 
     def partitions(self) -> list[Partition]:
         return [_partition(row) for row in self._agent.call("partition_list")["partitions"]]
@@ -99,6 +117,21 @@ class ClusterState:
         replies = self._agent.stream("snapshot", partitions=list(names))
         head = next(replies)
         return head["revision"], [_partition(row) for row in head["partitions"]], _whole(replies)
+
+    def entries(self, revision: int) -> Iterator[ArchivedEntry]:
+        """The cluster's own keys and values in etcd at `revision`: partitions' rows, invalidated objects, records.
+
+        KeyfoldError `agent_down` if the stream ends before its end was announced.
+        """
+        count = 0
+        for reply in self._agent.stream("cluster_entries", revision=revision):
+            if reply.get("end"):
+                if reply["entries"] == count:
+                    return
+                break
+            count += 1
+            yield ArchivedEntry(reply["key"], base64.b64decode(reply["value"], validate=True))
+        raise _cut_short(f"{count} entries of the cluster")
 
     def local_digests(self, partition: str) -> dict[str, str]:
         digests: dict[str, str] = self._agent.call("local_digests", partition=partition)["digests"]
@@ -145,9 +178,13 @@ def _whole(replies: Iterator[dict[str, Any]]) -> Iterator[SnapshotObject]:
         count += 1
         data = base64.b64decode(reply["data"], validate=True)
         yield SnapshotObject(reply["partition"], ArchivedObject(reply["file"], reply["meta"], data))
-    raise KeyfoldError(
+    raise _cut_short(f"{count} objects")
+
+
+def _cut_short(after: str) -> KeyfoldError:
+    return KeyfoldError(
         "agent_down",
-        f"the agent's snapshot ended after {count} objects, before its end",
+        f"the agent's snapshot ended after {after}, before its end",
         not_done="no backup set was published",
         next_step="systemctl status keyfold-agent; then run: keyfold backup run",
     )

@@ -3,6 +3,7 @@
     line 1   the manifest
     line 2   {"ed25519": base64 of the signature over DOMAIN + line 1, "key": fingerprint of the signing key}
 
+Format 2 adds the epoch of the keys, what tells this cluster's shares from others, and the cluster's own archive.
 Everything here is pure. What is wrong with a manifest is KeyfoldError `refused`.
 """
 
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from keyfold.backup.archive import canonical
 from keyfold.errors import KeyfoldError
 
-FORMAT = 1
+FORMAT = 2
 NAME = "manifest.jsonl"
 MAX_BYTES = 16 << 20
 DOMAIN = b"keyfold backup manifest v1\0"
@@ -75,17 +76,47 @@ class Manifest:
     node: str
     partitions: tuple[ArchiveEntry, ...]
     differences: tuple[Difference, ...]
+    # From format 2 on:
+    backup_epoch: int = 1
+    """Of the backup key and of the key that signed."""
+    root_fingerprint: str = ""
+    """Of the root that all of the cluster's keys derive from; "" where there was no ceremony."""
+    share_identifier: int = -1
+    """The shares' SLIP-39 identifier; -1 where there was no ceremony."""
+    share_threshold: int = 0
+    cluster: tuple[ArchiveEntry, ...] = ()
+    """The cluster's own archive: one entry, none in format 1."""
+
+    @property
+    def archives(self) -> tuple[ArchiveEntry, ...]:
+        """Everything that the store must have of the set."""
+        return self.partitions + self.cluster
 
     def partition(self, name: str) -> ArchiveEntry | None:
         return next((entry for entry in self.partitions if entry.name == name), None)
 
 
+_FORMAT_2: dict[str, Any] = {
+    "backup_epoch": 1,
+    "root_fingerprint": "",
+    "share_identifier": -1,
+    "share_threshold": 0,
+    "cluster": (),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What a manifest is checked against. `signing_public_key`: 32 bytes (RFC 8032)."""
+    """What a manifest is checked against. Keys: 32 bytes (RFC 8032); `older` are those before the current one."""
 
     uuid: str
     signing_public_key: bytes
+    older: tuple[bytes, ...] = ()
+
+    def key(self, fingerprint: str) -> bytes:
+        """The key that a manifest names; the current one where it names none of ours."""
+        named = (key for key in self.older if fingerprint == f"SHA256:{hashlib.sha256(key).hexdigest()}")
+        return next(named, self.signing_public_key)
 
 
 def sha256(document: bytes) -> str:
@@ -95,7 +126,7 @@ def sha256(document: bytes) -> str:
 
 def signed(manifest: Manifest, sign: Callable[[bytes], bytes]) -> bytes:
     """The document to publish; `sign` makes an Ed25519 signature (64 bytes)."""
-    body = canonical(asdict(manifest))
+    body = canonical(_as_json(manifest))
     return _document(body, sign(DOMAIN + body), manifest.signing_key_fingerprint)
 
 
@@ -114,12 +145,17 @@ def verify(document: bytes, cluster: Cluster) -> Manifest:
         signature = base64.b64decode(seal["ed25519"], validate=True)
         if _document(lines[0], signature, str(seal["key"])) != document:
             raise _refused("it is not in canonical form")
-        Ed25519PublicKey.from_public_bytes(cluster.signing_public_key).verify(signature, DOMAIN + lines[0])
+        key = cluster.key(str(seal["key"]))
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, DOMAIN + lines[0])
         return _parse(raw, lines[0], str(seal["key"]))
     except InvalidSignature as error:
         raise _refused("its signature is not this cluster's, or it was altered") from error
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise _refused(f"it cannot be read: {error}") from error
+
+
+def _as_json(manifest: Manifest) -> dict[str, Any]:
+    return {key: value for key, value in asdict(manifest).items() if manifest.format > 1 or key not in _FORMAT_2}
 
 
 def _document(body: bytes, signature: bytes, key: str) -> bytes:
@@ -129,15 +165,19 @@ def _document(body: bytes, signature: bytes, key: str) -> bytes:
 def _parse(raw: Any, body: bytes, key: str) -> Manifest:
     if isinstance(raw["format"], int) and raw["format"] > FORMAT:
         raise _refused(f"it has format {raw['format']}, this Keyfold reads up to {FORMAT}: install a newer one")
+    added = {} if raw["format"] > 1 else _FORMAT_2
     manifest = _typed(
         Manifest,
         raw
+        | added
         | {
             "partitions": tuple(_typed(ArchiveEntry, entry) for entry in raw["partitions"]),
             "differences": tuple(_typed(Difference, entry) for entry in raw["differences"]),
+            "cluster": tuple(_typed(ArchiveEntry, entry) for entry in (raw | added)["cluster"]),
         },
     )
-    if manifest.format != FORMAT or manifest.signing_key_fingerprint != key or canonical(asdict(manifest)) != body:
+    known = manifest.format in (1, FORMAT)
+    if not known or manifest.signing_key_fingerprint != key or canonical(_as_json(manifest)) != body:
         raise _refused("it is not in canonical form")
     return manifest
 

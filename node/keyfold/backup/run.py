@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -14,6 +14,9 @@ from keyfold.backup import manifest, sets
 from keyfold.backup.age import Encryption
 from keyfold.backup.archive import FORMAT, ArchiveWriter, Label
 from keyfold.backup.cluster import ClusterIdentity, ClusterState, Partition, SnapshotObject
+from keyfold.backup.cluster_archive import FORMAT as CLUSTER_FORMAT
+from keyfold.backup.cluster_archive import STEM as CLUSTER_STEM
+from keyfold.backup.cluster_archive import ClusterArchiveWriter, ClusterLabel
 from keyfold.backup.manifest import ArchiveEntry, Difference, Manifest
 from keyfold.backup.plan import PublishedSet, differences, eligible, made_lately, next_in_chain
 from keyfold.backup.progress import Progress
@@ -42,23 +45,25 @@ class BackupPlan:
 
 @dataclass(frozen=True, slots=True)
 class _Sealed:
-    """An archive in the spool. `digests`: identity of each object file in it."""
+    """An archive in the spool. `digests`: identity of each object file in it, for a partition's."""
 
-    partition: Partition
+    name: str
+    uuid: str
     file: Path
     size: int
     sha256: str
-    digests: Mapping[str, str]
+    objects: int
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 class Backup:
-    """`sign` makes the cluster's Ed25519 signature (64 bytes); archives need just the public recipient."""
+    """`sign` makes the cluster's Ed25519 signature (64 bytes) of an epoch; archives need just the public recipient."""
 
     def __init__(
         self,
         cluster: ClusterState,
         remote: Remote,
-        sign: Callable[[bytes], bytes],
+        sign: Callable[[bytes, int], bytes],
         config: Config,
         clock: Clock,
     ) -> None:
@@ -103,6 +108,7 @@ class Backup:
         set_id = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         cluster = self._cluster.identity()
         revision, sealed = self._seal(plan, set_id, cluster, spool)
+        own = self._seal_cluster(set_id, cluster, revision, spool)
         differing = [difference for one in sealed for difference in self._differences(one, revision)]
         place = self._make_place(cluster.uuid, set_id)
         made = Manifest(
@@ -119,8 +125,11 @@ class Backup:
             node=self._config.node,
             partitions=tuple(self._upload(place, sealed)),
             differences=tuple(differing),
+            backup_epoch=cluster.backup_epoch,
+            **_custody(cluster),
+            cluster=tuple(self._upload(place, [own])),
         )
-        document = manifest.signed(made, self._sign)
+        document = manifest.signed(made, lambda body: self._sign(body, cluster.backup_epoch))
         manifest.verify(document, cluster.signer)
         file = spool / manifest.NAME
         file.write_bytes(document)
@@ -151,17 +160,27 @@ class Backup:
                 )
         return revision, sealed
 
+    def _seal_cluster(self, set_id: str, cluster: ClusterIdentity, revision: int, spool: Path) -> _Sealed:
+        """What makes a set enough to rebuild the cluster from, at the same revision as the partitions' archives."""
+        file = spool / f"{CLUSTER_STEM}.age"
+        count = 0
+        with Encryption(cluster.backup_recipient, file) as encryption:
+            writer = ClusterArchiveWriter(encryption, ClusterLabel(CLUSTER_FORMAT, cluster.uuid, set_id, revision))
+            for entry in self._cluster.entries(revision):
+                writer.add(entry)
+                count += 1
+            writer.close()
+        return _Sealed(CLUSTER_STEM, cluster.uuid, file, encryption.size, encryption.sha256, count)
+
     def _upload(self, place: str, sealed: Sequence[_Sealed]) -> Iterator[ArchiveEntry]:
         with Progress("uploading", sum(one.size for one in sealed)) as bar:
             for one in sealed:
-                name = upload_archive(
-                    self._remote, place, one.partition.name, one.file, one.sha256, self._clock, bar.advance
-                )
+                name = upload_archive(self._remote, place, one.name, one.file, one.sha256, self._clock, bar.advance)
                 one.file.unlink()
-                yield ArchiveEntry(one.partition.name, one.partition.uuid, name, len(one.digests), one.size, one.sha256)
+                yield ArchiveEntry(one.name, one.uuid, name, one.objects, one.size, one.sha256)
 
     def _differences(self, sealed: _Sealed, revision: int) -> list[Difference]:
-        name = sealed.partition.name
+        name = sealed.name
         local = self._cluster.local_digests(name)
         if local == sealed.digests:
             return []
@@ -184,7 +203,18 @@ def _archive(
             writer.add(item.object)
             digests[item.object.file] = identity(item.object.data)
         writer.close()
-    return _Sealed(partition, target, encryption.size, encryption.sha256, digests)
+    return _Sealed(partition.name, partition.uuid, target, encryption.size, encryption.sha256, len(digests), digests)
+
+
+def _custody(cluster: ClusterIdentity) -> dict[str, Any]:
+    """What lets shares be told apart before anything is done with them."""
+    if cluster.custody is None:
+        return {}
+    return {
+        "root_fingerprint": cluster.custody["root_fingerprint"],
+        "share_identifier": cluster.custody["identifier"],
+        "share_threshold": cluster.custody["threshold"],
+    }
 
 
 def _record(made: Manifest, document: bytes) -> dict[str, Any]:

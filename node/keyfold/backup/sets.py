@@ -52,13 +52,15 @@ def read_all(remote: Remote, cluster: Cluster, records: Mapping[str, Mapping[str
     documents = {}
     for entry in remote.list(cluster.uuid):
         if entry.collection and is_set_id(entry.name):
-            document = _read(remote, f"{collection(cluster.uuid, entry.name)}/{manifest.NAME}")
+            document = read_document(remote, cluster.uuid, entry.name)
             if document is not None:
                 documents[entry.name] = document
     return judge(documents, cluster, records)
 
 
-def _read(remote: Remote, name: str) -> bytes | None:
+def read_document(remote: Remote, cluster_uuid: str, set_id: str) -> bytes | None:
+    """The bytes of a set's manifest, not judged; None where there is none."""
+    name = f"{collection(cluster_uuid, set_id)}/{manifest.NAME}"
     document = bytearray()
     try:
         with remote.get(name) as chunks:

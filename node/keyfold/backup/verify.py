@@ -37,7 +37,7 @@ def verify_sets(
 
 
 def _size(stored: StoredSet) -> int:
-    return 0 if stored.manifest is None else sum(entry.size_bytes for entry in stored.manifest.partitions)
+    return 0 if stored.manifest is None else sum(entry.size_bytes for entry in stored.manifest.archives)
 
 
 def check_archives(
@@ -48,7 +48,7 @@ def check_archives(
         return stored
     place = sets.collection(cluster_uuid, stored.set_id)
     problems = [stored.problem]
-    problems += [archive_of(remote, place, entry, advance) for entry in stored.manifest.partitions]
+    problems += [archive_of(remote, place, entry, advance) for entry in stored.manifest.archives]
     return replace(stored, problem="; ".join(filter(None, problems)))
 
 

@@ -47,8 +47,8 @@ def _run(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
         return {"changed": True, "set": _published(made)}
 
 
-def _sign(context: Context, message: bytes) -> bytes:
-    return sign(context.config.partition_directory(SYSTEM), credential("system.pin"), message)
+def _sign(context: Context, message: bytes, epoch: int) -> bytes:
+    return sign(context.config.partition_directory(SYSTEM), credential("system.pin"), message, epoch)
 
 
 def _list(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:

@@ -12,13 +12,13 @@ from keyfold.context import Context
 
 def register(subparsers: Subparsers) -> None:
     actions = group(subparsers, "cluster", "the cluster as a whole")
-    command(actions, "init", _init, render, 'genesis, once; {"name","uuid","root"} on standard input')
+    command(actions, "init", _init, render, 'genesis, once; {"name","uuid","root","custody"} on standard input')
     command(actions, "info", _info, render, "UUID, fingerprints, recipient of backups")
 
 
 def _init(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
     given = standard_input()
-    return context.agent.call("cluster_init", **{key: given.get(key) for key in ("name", "uuid", "root")})
+    return context.agent.call("cluster_init", **{key: given.get(key) for key in ("name", "uuid", "root", "custody")})
 
 
 def _info(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:

@@ -45,8 +45,7 @@ def _prepare(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
 
 def _run(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
     with reader(context) as remote:
-        cluster = ClusterState(context.agent)
-        made = Drill(cluster, remote, partial(_sign, context), SoftHsm(), context.config, context.clock).run()
+        made = Drill(context.agent, remote, partial(_sign, context), SoftHsm(), context.config, context.clock).run()
     reply = {"changed": True, "drill": _shown(made)}
     return reply if made.passed else {**reply, **_failure(made)}
 
@@ -112,8 +111,8 @@ def _verified(context: Context, document: bytes) -> Evidence:
     return verify(document, cluster.identity().signer, known)
 
 
-def _sign(context: Context, message: bytes) -> bytes:
-    return sign(context.config.partition_directory(SYSTEM), credential("system.pin"), message)
+def _sign(context: Context, message: bytes, epoch: int) -> bytes:
+    return sign(context.config.partition_directory(SYSTEM), credential("system.pin"), message, epoch)
 
 
 def _shown(evidence: Evidence) -> dict[str, Any]:

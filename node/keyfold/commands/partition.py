@@ -16,6 +16,8 @@ from keyfold.lockout.state import USERS
 def register(subparsers: Subparsers) -> None:
     actions = group(subparsers, "partition", "partitions of subscribers")
     command(actions, "list", _list, _render_list, "every partition with its figures")
+    handover = command(actions, "handover", _handover, _render_handover, "the sealed first PINs of partitions")
+    handover.add_argument("partitions", nargs="+", metavar="PARTITION")
     apply = command(
         actions, "apply", _apply, _render_apply, 'declare; {"partitions":[…],"approvals":[…]} on standard input'
     )
@@ -38,6 +40,22 @@ def _render_list(reply: Mapping[str, Any]) -> str:
         (row["name"], row["package"], "yes" if row["backup"] else "no", *figures(row)) for row in reply["partitions"]
     ]
     return table(rows)
+
+
+def _handover(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
+    return context.agent.call("partition_handover", partitions=args.partitions)
+
+
+def _render_handover(reply: Mapping[str, Any]) -> str:
+    lines = []
+    for name, row in reply["handover"].items():
+        lines += [f"{name}: user PIN, sealed to {row['user_sealed_to']}", row["user"].rstrip()]
+        whom = ", ".join(row["so_sealed_to"])
+        lines.append(
+            f"{name}: SO PIN, " + (f"sealed to {whom}" if whom else "which nobody has: no officers were declared")
+        )
+        lines += [row["so"].rstrip()] if row["so"] else []
+    return "\n".join(lines)
 
 
 def _apply(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@
     manifest seed    = okm("manifest", 32)
     audit seed       = okm("audit", 32)
     data key         = HMAC-SHA256(data PRK, "keyfold/v1/data-key/<epoch>" | 0x01)
+    root fingerprint = HKDF(ikm=root, salt=16 bytes of the UUID, info="keyfold/v1/root-fingerprint", 32), public
 
 The same root, cluster and epoch give the same keys for ever: a lost cluster is rebuilt from its root. A new epoch
 gives new keys under the same root. Golden vectors in the tests hold these formulas.
@@ -59,6 +60,14 @@ def derive(root: bytes, cluster_uuid: str, epoch: int = 1) -> DerivedKeys:
         manifest_seed=expand("manifest", 32),
         audit_seed=expand("audit", 32),
     )
+
+
+def root_fingerprint(root: bytes, cluster_uuid: str) -> str:
+    """64 hex digits that tell one cluster's root from another's and, HKDF being one-way, give nothing of it away."""
+    if len(root) != ROOT_BYTES:
+        raise ValueError(f"the root has {ROOT_BYTES} bytes, not {len(root)}")
+    hkdf = HKDF(algorithm=SHA256(), length=32, salt=UUID(cluster_uuid).bytes, info=b"keyfold/v1/root-fingerprint")
+    return hkdf.derive(root).hex()
 
 
 def data_key_message(epoch: int) -> bytes:

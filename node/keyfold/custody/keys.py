@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -37,6 +38,9 @@ def check_message(message: bytes) -> None:
 class SystemKeys(ABC):
     """Backup key pair (P-256), data key, manifest-signing and audit key (Ed25519) of one cluster.
 
+    It signs and names the backup key of one epoch, the current one; it opens what was encrypted to any epoch whose
+    private key the token still has.
+
     A context manager; `close` gives the token back. Raises KeyfoldError(not_found) where the token or a key is missing,
     KeyfoldError(denied) where the PIN is wrong.
     """
@@ -50,8 +54,15 @@ class SystemKeys(ABC):
         """65 bytes: 0x04 | x | y (SEC 1, 2.3.3)."""
 
     @abstractmethod
-    def ecdh(self, peer_point: bytes) -> bytes:
-        """32 bytes: x of the shared point with the 65-byte `peer_point`; KeyfoldError(invalid) if it is no point."""
+    def backup_public_keys(self) -> Mapping[int, bytes]:
+        """Epoch → public key, for every backup key pair whose private half is there."""
+
+    @abstractmethod
+    def ecdh(self, peer_point: bytes, epoch: int | None = None) -> bytes:
+        """32 bytes: x of the shared point of `epoch`'s key (None: the current one) with the 65-byte `peer_point`.
+
+        KeyfoldError(invalid) if it is no point.
+        """
 
     @abstractmethod
     def sign(self, message: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping, Sequence
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -13,13 +14,17 @@ from keyfold.custody.keys import SystemKeys, check_message, checked_peer
 
 
 class MemorySystemKeys(SystemKeys):
-    """All epochs of the keys of `root` (32 bytes) in cluster `cluster_uuid`; key pairs are those of epoch 1."""
+    """The keys of `root` (32 bytes) in cluster `cluster_uuid`: backup key pairs of `epochs`, the last being current."""
 
-    def __init__(self, root: bytes, cluster_uuid: str) -> None:
+    def __init__(self, root: bytes, cluster_uuid: str, epochs: Sequence[int] = (1,)) -> None:
         self._root = root
         self._cluster_uuid = cluster_uuid
-        keys = derive(root, cluster_uuid)
-        self._backup = ec.derive_private_key(keys.backup_scalar, ec.SECP256R1())
+        derived = {epoch: derive(root, cluster_uuid, epoch) for epoch in epochs}
+        keys = derived[epochs[-1]]
+        self._pairs = {
+            epoch: ec.derive_private_key(one.backup_scalar, ec.SECP256R1()) for epoch, one in derived.items()
+        }
+        self._backup = self._pairs[epochs[-1]]
         self._manifest = ed25519.Ed25519PrivateKey.from_private_bytes(keys.manifest_seed)
         self._audit = ed25519.Ed25519PrivateKey.from_private_bytes(keys.audit_seed)
 
@@ -28,10 +33,14 @@ class MemorySystemKeys(SystemKeys):
         return hmac.digest(prk, data_key_message(epoch), hashlib.sha256)
 
     def backup_public_key(self) -> bytes:
-        return self._backup.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        return _point(self._backup)
 
-    def ecdh(self, peer_point: bytes) -> bytes:
-        return self._backup.exchange(ec.ECDH(), checked_peer(peer_point))
+    def backup_public_keys(self) -> Mapping[int, bytes]:
+        return {epoch: _point(pair) for epoch, pair in self._pairs.items()}
+
+    def ecdh(self, peer_point: bytes, epoch: int | None = None) -> bytes:
+        pair = self._backup if epoch is None else self._pairs[epoch]
+        return pair.exchange(ec.ECDH(), checked_peer(peer_point))
 
     def sign(self, message: bytes) -> bytes:
         check_message(message)
@@ -49,3 +58,7 @@ class MemorySystemKeys(SystemKeys):
 
     def close(self) -> None:
         """Nothing to give back."""
+
+
+def _point(pair: ec.EllipticCurvePrivateKey) -> bytes:
+    return pair.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)

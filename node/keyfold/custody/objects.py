@@ -23,6 +23,12 @@ def backup_label(epoch: int) -> str:
     return f"keyfold-backup-{epoch}"
 
 
+def backup_epoch(label: str) -> int | None:
+    """The epoch in a backup key's label; None for any other label."""
+    epoch = label.removeprefix("keyfold-backup-")
+    return int(epoch) if epoch != label and epoch.isascii() and epoch.isdigit() else None
+
+
 def data_label(epoch: int) -> str:
     return f"keyfold-data-{epoch}"
 
@@ -41,16 +47,9 @@ def der_octets(value: bytes) -> bytes:
 
 
 def import_keys(session: Any, keys: DerivedKeys, epoch: int) -> None:
-    """Create the objects in the token of a logged-in read-write session."""
-    backup = ec.derive_private_key(keys.backup_scalar, ec.SECP256R1())
-    point = backup.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    label, use = backup_label(epoch), (PyKCS11.CKA_DERIVE, True)
-    _private(session, PyKCS11.CKK_EC, label, _P256, keys.backup_scalar.to_bytes(32, "big"), use)
-    _public(session, PyKCS11.CKK_EC, label, _P256, point)
-    for label, seed in ((manifest_label(epoch), keys.manifest_seed), (audit_label(epoch), keys.audit_seed)):
-        verifying = ed25519.Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
-        _private(session, PyKCS11.CKK_EC_EDWARDS, label, _ED25519, seed, (PyKCS11.CKA_SIGN, True))
-        _public(session, PyKCS11.CKK_EC_EDWARDS, label, _ED25519, verifying)
+    """Create all of an epoch's objects in the token of a logged-in read-write session."""
+    import_backup_keys(session, keys, epoch)
+    _signing_pair(session, audit_label(epoch), keys.audit_seed)
     session.createObject(
         [
             (PyKCS11.CKA_CLASS, PyKCS11.CKO_SECRET_KEY),
@@ -60,6 +59,22 @@ def import_keys(session: Any, keys: DerivedKeys, epoch: int) -> None:
             *_guarded(data_label(epoch)),
         ]
     )
+
+
+def import_backup_keys(session: Any, keys: DerivedKeys, epoch: int) -> None:
+    """Create only what `rotate_backup_key` moves on: the backup key pair and the manifest-signing key pair."""
+    backup = ec.derive_private_key(keys.backup_scalar, ec.SECP256R1())
+    point = backup.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    label, use = backup_label(epoch), (PyKCS11.CKA_DERIVE, True)
+    _private(session, PyKCS11.CKK_EC, label, _P256, keys.backup_scalar.to_bytes(32, "big"), use)
+    _public(session, PyKCS11.CKK_EC, label, _P256, point)
+    _signing_pair(session, manifest_label(epoch), keys.manifest_seed)
+
+
+def _signing_pair(session: Any, label: str, seed: bytes) -> None:
+    verifying = ed25519.Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    _private(session, PyKCS11.CKK_EC_EDWARDS, label, _ED25519, seed, (PyKCS11.CKA_SIGN, True))
+    _public(session, PyKCS11.CKK_EC_EDWARDS, label, _ED25519, verifying)
 
 
 def _guarded(label: str) -> list[tuple[int, Any]]:

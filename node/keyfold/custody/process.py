@@ -21,11 +21,11 @@ _TIMEOUT_SECONDS = 60
 class Request(TypedDict, total=False):
     """`op` and `conf` always; `label` and `pin` always but for init_many; `so_pin` for init.
 
-    `root` (hex) and `cluster_uuid` for import; `message` (hex) for sign; `epoch` for all but init and init_many;
-    `tokens`, each of label, so_pin and pin, for init_many.
+    `root` (hex) and `cluster_uuid` for both imports; `message` (hex) for sign; `epoch` for all but init and init_many;
+    `tokens`, each of label, so_pin and pin, for init_many. `destroy_backup` destroys that epoch's private key only.
     """
 
-    op: Literal["init", "init_many", "import", "data_key", "sign"]
+    op: Literal["init", "init_many", "import", "import_backup", "destroy_backup", "data_key", "sign"]
     conf: str
     label: str
     pin: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import PyKCS11
 
 from keyfold.custody.derive import data_key_message
 from keyfold.custody.keys import SystemKeys, check_message, checked_peer
-from keyfold.custody.objects import audit_label, backup_label, data_label, der_octets, manifest_label
+from keyfold.custody.objects import audit_label, backup_epoch, backup_label, data_label, der_octets, manifest_label
 from keyfold.custody.softhsm import open_token, pkcs11_errors, softhsm
 from keyfold.errors import KeyfoldError
 
@@ -37,9 +38,16 @@ class TokenSystemKeys(SystemKeys):
     def backup_public_key(self) -> bytes:
         return self._point(backup_label(self._epoch))
 
-    def ecdh(self, peer_point: bytes) -> bytes:
+    def backup_public_keys(self) -> Mapping[int, bytes]:
+        with pkcs11_errors(self._conf):
+            found = self._session.findObjects([(PyKCS11.CKA_CLASS, PyKCS11.CKO_PRIVATE_KEY)])
+            labels = [self._session.getAttributeValue(key, [PyKCS11.CKA_LABEL])[0] for key in found]
+        epochs = sorted(filter(None, map(backup_epoch, labels)))
+        return {epoch: self._point(backup_label(epoch)) for epoch in epochs}
+
+    def ecdh(self, peer_point: bytes, epoch: int | None = None) -> bytes:
         checked_peer(peer_point)
-        key = self._find(PyKCS11.CKO_PRIVATE_KEY, backup_label(self._epoch))
+        key = self._find(PyKCS11.CKO_PRIVATE_KEY, backup_label(self._epoch if epoch is None else epoch))
         mechanism = PyKCS11.ECDH1_DERIVE_Mechanism(der_octets(peer_point))
         secret_template = [
             (PyKCS11.CKA_CLASS, PyKCS11.CKO_SECRET_KEY),

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import PyKCS11
 
-from keyfold.custody.derive import derive
-from keyfold.custody.objects import import_keys
+from keyfold.custody.derive import DerivedKeys, derive
+from keyfold.custody.objects import backup_label, import_backup_keys, import_keys
 from keyfold.custody.process import Request
 from keyfold.custody.softhsm import open_token, pkcs11_errors, softhsm
 from keyfold.custody.token_keys import TokenSystemKeys
@@ -28,8 +28,10 @@ def serve(request: Request) -> Mapping[str, object]:
         return {"made": _init_many(conf, request["tokens"])}
     if request["op"] == "init":
         return _init(conf, request)
-    if request["op"] == "import":
-        return _import(conf, request)
+    if request["op"] in ("import", "import_backup"):
+        return _import(conf, request, import_keys if request["op"] == "import" else import_backup_keys)
+    if request["op"] == "destroy_backup":
+        return _destroy_backup(conf, request)
     with TokenSystemKeys(conf, request["label"], request["pin"], epoch=request["epoch"]) as keys:
         if request["op"] == "sign":
             return {"signature": keys.sign(bytes.fromhex(request["message"])).hex()}
@@ -69,17 +71,26 @@ def _init_token(library: Any, slot: Any, label: str, so_pin: str) -> None:
     library.initToken(slot, so_pin, label.ljust(32))
 
 
-def _import(conf: Path, request: Request) -> dict[str, str]:
+def _import(conf: Path, request: Request, add: Callable[[Any, DerivedKeys, int], None]) -> dict[str, str]:
     epoch = request["epoch"]
     with softhsm(conf) as library, pkcs11_errors(conf):
         session = open_token(library, request["label"], request["pin"])
-        import_keys(session, derive(bytes.fromhex(request["root"]), request["cluster_uuid"], epoch), epoch)
+        add(session, derive(bytes.fromhex(request["root"]), request["cluster_uuid"], epoch), epoch)
     with TokenSystemKeys(conf, request["label"], request["pin"], epoch=epoch) as keys:
-        return {
+        reply = {
             "backup_public_key": keys.backup_public_key().hex(),
             "signing_public_key": keys.signing_public_key().hex(),
-            "audit_public_key": keys.audit_public_key().hex(),
         }
+        return reply if add is import_backup_keys else {**reply, "audit_public_key": keys.audit_public_key().hex()}
+
+
+def _destroy_backup(conf: Path, request: Request) -> dict[str, str]:
+    template = [(PyKCS11.CKA_CLASS, PyKCS11.CKO_PRIVATE_KEY), (PyKCS11.CKA_LABEL, backup_label(request["epoch"]))]
+    with softhsm(conf) as library, pkcs11_errors(conf):
+        session = open_token(library, request["label"], request["pin"])
+        for key in session.findObjects(template):
+            session.destroyObject(key)
+    return {}
 
 
 def main() -> None:

@@ -1,17 +1,22 @@
 """The canary: the cluster's own partition, mirrored and backed up as any other, whose restored key a drill signs with.
 
-Subscribers' keys cannot be used without their PINs. The canary's PIN every node can compute, and nobody else: it is
-the hash of a signature that the cluster's manifest key makes (Ed25519 is deterministic, RFC 8032 §5.1.6), so a
-cluster rebuilt from its root knows it again. It guards a key that proves something only to the cluster itself.
+Subscribers' keys cannot be used without their PINs. The canary's first PIN is sealed, as every partition's, and the
+subscriber it is sealed to is the cluster: an age key that follows from a signature of the manifest key of epoch 1
+(Ed25519 is deterministic, RFC 8032 §5.1.6), so that every node can open it, and a rebuilt cluster still can.
 """
 
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from keyfold.backup import bech32
 from keyfold.backup.cluster import Agent
 from keyfold.clock import Clock, stamp
 from keyfold.config import Config
@@ -22,17 +27,50 @@ from keyfold.package import Package
 
 PARTITION = "keyfold-canary"
 RECORD_KIND = "canary"
+EPOCH = 1
 
-_PIN_DOMAIN = b"keyfold canary pin v1\0"
+_DOMAIN = b"keyfold canary age key v1\0"
 _WAIT_SECONDS = 120.0
 _PAUSE_SECONDS = 0.5
+_AGE_SECONDS = 20.0
 
-Sign = Callable[[bytes], bytes]
+Sign = Callable[[bytes, int], bytes]
+"""Ed25519 signature (64 bytes) of the manifest key of an epoch."""
 
 
-def pin(sign: Sign, cluster_uuid: str, user: str = "user") -> str:
-    """64 hex digits; `user` is `user` or `so`."""
-    return hashlib.sha256(sign(_PIN_DOMAIN + f"{cluster_uuid}/{user}".encode())).hexdigest()
+def _secret(sign: Sign, cluster_uuid: str) -> bytes:
+    return hashlib.sha256(sign(_DOMAIN + cluster_uuid.encode(), EPOCH)).digest()
+
+
+def recipient(sign: Sign, cluster_uuid: str) -> str:
+    """Whom the canary's first PIN is sealed to: an age X25519 recipient (https://age-encryption.org/v1)."""
+    secret = _secret(sign, cluster_uuid)
+    return bech32.encode("age", X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw())
+
+
+def pin(agent: Agent, sign: Sign, cluster_uuid: str) -> str:
+    """The canary's user PIN. KeyfoldError `not_found`: there is no canary; `denied`: it is sealed to somebody else."""
+    sealed = agent.call("partition_handover", partitions=[PARTITION])["handover"][PARTITION]["user"]
+    identity = bech32.encode("age-secret-key-", _secret(sign, cluster_uuid)).upper()
+    with tempfile.NamedTemporaryFile("w", suffix=".age") as file:
+        file.write(sealed)
+        file.flush()
+        done = subprocess.run(
+            ["age", "--decrypt", "--identity", "-", file.name],
+            input=identity + "\n",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_AGE_SECONDS,
+        )
+    if done.returncode != 0:
+        raise KeyfoldError(
+            "denied",
+            f"the first PIN of {PARTITION} is not sealed to this cluster",
+            not_done="the canary's key was not used",
+            next_step="keyfold partition handover keyfold-canary: was it made by hand?",
+        )
+    return done.stdout.strip()
 
 
 def package_of(packages: Mapping[str, Package]) -> Package:
@@ -70,7 +108,8 @@ class Canary:
         with held(self._agent, self._clock, "drill"):
             row = self._row() or self._declare()
             home = self._await(row)
-            public_key = self._hsm.make_key(home, PARTITION, self._pin("user"))
+            opened = pin(self._agent, self._sign, self._config.cluster_uuid)
+            public_key = self._hsm.make_key(home, PARTITION, opened)
             value = {"partition": PARTITION, "public_key": public_key.hex(), "created": stamp(self._clock.utc())}
             self._agent.call("record_put", kind=RECORD_KIND, id=row["uuid"], value=value)
         return True
@@ -84,22 +123,19 @@ class Canary:
         return records
 
     def _declare(self) -> dict[str, Any]:
+        package = package_of(self._config.packages)
         declared = {
             "name": PARTITION,
-            "package": package_of(self._config.packages).name,
+            "package": package.name,
             "policy": {},
-            "backup": True,
-            "initial_pin": self._pin("user"),
-            "initial_so_pin": self._pin("so"),
+            "subscriber_key": recipient(self._sign, self._config.cluster_uuid),
+            **({"backup": True} if package.backup == "order" else {}),
         }
         self._agent.call("partition_apply", partitions=[declared], approvals=[], check=False)
         row = self._row()
         if row is None:
             raise _absent("the agent took the canary's declaration and does not list it")
         return row
-
-    def _pin(self, user: str) -> str:
-        return pin(self._sign, self._config.cluster_uuid, user)
 
     def _await(self, row: Mapping[str, Any]) -> Path:
         """Until this node has the partition's token, its configuration and its policy."""

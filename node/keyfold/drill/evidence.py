@@ -115,7 +115,8 @@ def verify(document: bytes, cluster: Cluster, canary_keys: Mapping[str, str]) ->
         signature = base64.b64decode(seal["ed25519"], validate=True)
         if _document(lines[0], signature, str(seal["key"])) != document:
             raise _refused("it is not in canonical form")
-        Ed25519PublicKey.from_public_bytes(cluster.signing_public_key).verify(signature, DOMAIN + lines[0])
+        key = cluster.key(str(seal["key"]))
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, DOMAIN + lines[0])
         evidence = _parse(raw)
         if evidence.signing_key_fingerprint != seal["key"] or canonical(asdict(evidence)) != lines[0]:
             raise _refused("it is not in canonical form")

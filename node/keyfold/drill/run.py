@@ -6,14 +6,14 @@ import math
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from keyfold.backup import sets
-from keyfold.backup.cluster import ClusterIdentity, ClusterState
+from keyfold.backup.cluster import Agent, ClusterIdentity, ClusterState
 from keyfold.backup.manifest import ArchiveEntry, Manifest
 from keyfold.backup.spool import disk_error, scratch_file
 from keyfold.clock import Clock, stamp
@@ -35,18 +35,19 @@ _NOT_THE_SETS = ("agent_down", "no_quorum")
 
 
 class Drill:
-    """`sign`: the cluster's Ed25519 signature. Evidence goes into etcd and into `<state>/drills/`."""
+    """Evidence goes into etcd and into `<state>/drills/`."""
 
     def __init__(
         self,
-        cluster: ClusterState,
+        agent: Agent,
         remote: Remote,
-        sign: Callable[[bytes], bytes],
+        sign: canary.Sign,
         hsm: Hsm,
         config: Config,
         clock: Clock,
     ) -> None:
-        self._cluster = cluster
+        self._agent = agent
+        self._cluster = ClusterState(agent)
         self._remote = remote
         self._sign = sign
         self._hsm = hsm
@@ -116,7 +117,7 @@ class Drill:
         if record is None:
             raise _differs(entry, "the cluster has no record of this canary's public key: keyfold drill prepare")
         challenge = secrets.token_bytes(32)
-        pin = canary.pin(self._sign, cluster.uuid)
+        pin = canary.pin(self._agent, self._sign, cluster.uuid)
         signature = self._hsm.sign(home, canary.PARTITION, pin, digest(drill_id, challenge))
         proof = CanaryProof(record["public_key"], challenge.hex(), signature.hex())
         if not canary_signed(proof, drill_id):
@@ -159,7 +160,7 @@ class Drill:
             canary=course.canary,
             problem=course.problem,
         )
-        document = signed(evidence, self._sign)
+        document = signed(evidence, lambda body: self._sign(body, cluster.backup_epoch))
         self._cluster.put_record(RECORD_KIND, course.drill_id, _record(evidence, document))
         directory = self._config.state / "drills"
         try:

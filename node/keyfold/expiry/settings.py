@@ -41,10 +41,11 @@ def load(path: Path = PATH) -> Settings:
 def _parse(raw: Mapping[str, Any]) -> Settings:
     store = raw["store"]
     key = bytes.fromhex(raw["cluster"]["signing_public_key"])
-    if len(key) != 32:
-        raise ValueError("signing_public_key is not 32 bytes in hex")
+    older = tuple(bytes.fromhex(one) for one in raw["cluster"].get("older_signing_public_keys", ()))
+    if any(len(one) != 32 for one in (key, *older)):
+        raise ValueError("a signing_public_key is not 32 bytes in hex")
     return Settings(
-        Cluster(str(raw["cluster"]["uuid"]), key),
+        Cluster(str(raw["cluster"]["uuid"]), key, older),
         str(store["url"]),
         Path(store["ca"]),
         Path(store["cert"]),

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from keyfold.config import Package
 from keyfold.errors import KeyfoldError
-from keyfold.partition.policy import check_name, check_pin, full_policy
+from keyfold.partition.policy import check_name, full_policy
+from keyfold.partition.recipient import canonical_recipient
 from keyfold.partition.weaker import Direction, direction
 
-_KEYS = {"name", "package", "policy", "backup", "initial_pin", "initial_so_pin"}
+_KEYS = {"name", "package", "policy", "backup", "subscriber_key"}
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """`before` and `after` hold package, policy and backup; PINs are apart, and in no representation."""
+    """`before` and `after` hold package, policy, backup and the subscriber's public key."""
 
     name: str
     action: str  # create | update | none
     before: Mapping[str, Any]
     after: Mapping[str, Any]
-    pin: str = field(default="", repr=False)
-    so_pin: str = field(default="", repr=False)
 
     @property
     def direction(self) -> Direction:
@@ -91,17 +90,30 @@ def _change(
         "policy": full_policy(name, row.get("policy") or {}, package.max_size_bytes),
         "backup": backup is True if package.backup == "order" else package.backup == "always",
     }
+    key = _subscriber_key(name, row.get("subscriber_key"), current)
+    if key is not None:
+        after["subscriber_key"] = key
     if current is None:
-        return Change(
-            name,
-            "create",
-            {},
-            after,
-            pin=check_pin(name, "initial_pin", row.get("initial_pin")),
-            so_pin=check_pin(name, "initial_so_pin", row.get("initial_so_pin")),
-        )
-    before = {key: current[key] for key in after}
+        return Change(name, "create", {}, after)
+    before = {key: current[key] for key in after if key in current}
     return Change(name, "none" if before == after else "update", before, after)
+
+
+def _subscriber_key(name: str, declared: object, current: Mapping[str, Any] | None) -> str | None:
+    """Needed to create: the first PIN is sealed to it. A partition that exists keeps the one it has by default."""
+    if declared is None and current is not None:
+        return current.get("subscriber_key")
+    if declared is None:
+        raise _invalid(
+            f"partition {name} is new and has no subscriber_key: there is nobody to seal its PIN to",
+            "declare the subscriber's age recipient or SSH public key (docs/runbooks/partition.md)",
+        )
+    try:
+        return canonical_recipient(declared)
+    except ValueError as error:
+        raise _invalid(
+            f"partition {name}: the subscriber_key cannot be used: {error}", "correct subscriber_key in the inventory"
+        ) from None
 
 
 def _invalid(what: str, next_step: str) -> KeyfoldError:

@@ -74,15 +74,5 @@ _CONTRADICTIONS: tuple[tuple[tuple[str, bool], tuple[str, bool], str], ...] = (
 )
 
 
-def check_pin(name: str, which: str, pin: object) -> str:
-    """At least 8 characters (the message never repeats them)."""
-    if not isinstance(pin, str) or not 8 <= len(pin) <= 255 or not pin.isprintable():
-        raise _invalid(
-            f"partition {name}: the {which} is weaker than 8 printable characters (or longer than 255)",
-            f"give {which} with 8 to 255 printable characters",
-        )
-    return pin
-
-
 def _invalid(what: str, next_step: str) -> KeyfoldError:
     return KeyfoldError("invalid", what, not_done=_NOTHING, next_step=next_step)

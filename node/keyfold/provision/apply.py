@@ -28,14 +28,15 @@ def provision(state: Path, packages: Mapping[str, Package]) -> list[str]:
     """
     rows = json.loads((state / "agent" / "partitions.json").read_text(encoding="utf-8"))["partitions"]
     partitions = plan.packages(rows, packages)
+    haproxy = plan.HAPROXY.parent.is_dir()
     wanted = plan.files(
         partitions,
         state,
-        haproxy=plan.HAPROXY.parent.is_dir(),
+        haproxy=haproxy,
         socket_group="haproxy" if _has_group("haproxy") else "root",
     )
     changed = [path for path, text in wanted.items() if _write(path, text)]
-    changed += [path for path, target in plan.links(partitions).items() if _link(path, target)]
+    changed += [path for path, target in plan.links(partitions, haproxy=haproxy).items() if _link(path, target)]
     if plan.SYSUSERS in changed:
         _run("systemd-sysusers", str(plan.SYSUSERS))
     for name in (SYSTEM, *partitions):
@@ -46,7 +47,7 @@ def provision(state: Path, packages: Mapping[str, Package]) -> list[str]:
             print(f"partition {name}: not provisioned: {error}", file=sys.stderr)
     if any(plan.UNIT_DIRECTORY in path.parents for path in changed):
         _run("systemctl", "daemon-reload")
-    if idle := _not_listening([plan.socket_unit(name) for name in partitions]):
+    if idle := _not_listening([path.name for path in plan.links(partitions, haproxy=haproxy)]):
         _run("systemctl", "start", *idle)
     if plan.HAPROXY in changed and _not_listening(["haproxy.service"]) == []:
         _run("systemctl", "reload", "haproxy.service")

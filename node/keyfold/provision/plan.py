@@ -8,7 +8,7 @@ from typing import Any
 
 from keyfold.package import Package
 from keyfold.partition.policy import SYSTEM, check_name
-from keyfold.provision import templates
+from keyfold.provision import subscriber, templates
 
 UNIT_DIRECTORY = Path("/etc/systemd/system")
 # Not in /etc/sysusers.d: there its range would be every package's at the next boot.
@@ -34,8 +34,7 @@ def socket_unit(partition: str) -> str:
 
 def slice_unit(partition: str) -> str:
     """A dash in a slice's name means "below": unescaped, partition `a-b` would count against partition `a`."""
-    escaped = partition.replace("-", r"\x2d")
-    return f"{SLICE}-{escaped}.slice"
+    return f"{SLICE}-{subscriber.escaped(partition)}.slice"
 
 
 def packages(rows: Iterable[Mapping[str, Any]], known: Mapping[str, Package]) -> dict[str, Package]:
@@ -51,7 +50,9 @@ def files(partitions: Mapping[str, Package], state: Path, *, haproxy: bool, sock
     """Path → content of everything this node's partitions need."""
     wanted = {SYSUSERS: f"r - {UIDS}\n" + "".join(_sysuser(name, state) for name in partitions)}
     if haproxy:
-        wanted[HAPROXY] = "".join(_backend(name, package) for name, package in partitions.items())
+        wanted[HAPROXY] = "".join(
+            _backend(name, package) + subscriber.backend(name) for name, package in partitions.items()
+        )
     for name, package in partitions.items():
         wanted[UNIT_DIRECTORY / socket_unit(name)] = templates.SOCKET.format(
             name=name, group=socket_group, max_connections=package.max_connections
@@ -75,10 +76,13 @@ def files(partitions: Mapping[str, Package], state: Path, *, haproxy: bool, sock
     return wanted
 
 
-def links(partitions: Iterable[str]) -> dict[Path, Path]:
+def links(partitions: Iterable[str], *, haproxy: bool) -> dict[Path, Path]:
     """Link → target: what `systemctl enable` would make, which takes a second per hundred sockets."""
     wants = UNIT_DIRECTORY / "sockets.target.wants"
-    return {wants / socket_unit(name): UNIT_DIRECTORY / socket_unit(name) for name in partitions}
+    enabled = {wants / socket_unit(name): UNIT_DIRECTORY / socket_unit(name) for name in partitions}
+    if haproxy:
+        enabled |= {wants / subscriber.socket_unit(name): subscriber.TEMPLATE for name in partitions}
+    return enabled
 
 
 def _sysuser(name: str, state: Path) -> str:

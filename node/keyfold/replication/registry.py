@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from keyfold.errors import KeyfoldError
+from keyfold.partition.choice import keeps_destroyed
 from keyfold.partition.policy import SYSTEM
 from keyfold.replication import keys
 from keyfold.replication.host import Host
@@ -139,14 +140,16 @@ class Registry:
             self.rows = dict(rows)
             for name, row in rows.items():
                 if name in self.replicas:
-                    self.replicas[name].key_invalidation = row["policy"]["key_invalidation"]
+                    self.replicas[name].key_invalidation = keeps_destroyed(row)
                     self.replicas[name].max_size_bytes = _quota(row)
                 else:
                     self._open(name, row, self.sealer(name))
 
     def _open(self, name: str, row: Row, sealer: Sealer) -> Replica:
         if name == SYSTEM:
-            self._host.provision([row])
+            # With those known from before: until etcd has said which there are, their policies hold.
+            kept = {known["name"]: known for known in self._host.provisioned()}
+            self._host.provision(list({**kept, name: row}.values()))
         directory, locks = self._host.open_partition(name, row["token_uuid"])
         replica = Replica(
             name,
@@ -155,7 +158,7 @@ class Registry:
             sealer,
             self._tools,
             watch=partial(self._host.watch, name, row["token_uuid"]),
-            key_invalidation=row["policy"]["key_invalidation"],
+            key_invalidation=keeps_destroyed(row),
             max_size_bytes=_quota(row),
         )
         self.replicas[name] = replica

@@ -1,6 +1,6 @@
 """How a golden set here was made, once for each format version, with SoftHSM 2.6.1 and age 1.1:
 
-    cd node && python -m tests.golden.make tests/golden/v1
+    cd node && python -m tests.golden.make tests/golden/v2
 
 It is not made again: an old set must stay readable by every later Keyfold.
 """
@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.backup_site import make_site
+from support.backup_site import CLUSTER_UUID, ROOT, make_site
 from support.softhsm_application import application
 
 from keyfold.custody.create import create_partition_token
+from keyfold.custody.derive import root_fingerprint
 from keyfold.token.object_file import describe, parse
 
 CKA_EC_POINT = 0x181
@@ -32,6 +33,8 @@ def make(target: Path) -> None:
         token = create_partition_token(directory, PARTITION, 0, 0, "golden-so-pin", PIN)
         with application(directory, PARTITION, PIN) as softhsm:
             softhsm("generate", LABEL)
+        fingerprint = root_fingerprint(ROOT, CLUSTER_UUID)
+        site.agent.custody = {"identifier": 4711, "threshold": 3, "root_fingerprint": fingerprint}
         partition = site.agent.add_partition(PARTITION)
         partition.live.clear()
         partition.row["uuid"] = "6b0c2f5e-0000-4000-8000-000000000001"

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.hashes import SHA256
-from support.backup_site import BackupSite, make_site
+from support.backup_site import CLUSTER_UUID, ROOT, BackupSite, make_site
 from support.softhsm_application import application
 
+from keyfold.backup import sets
+from keyfold.backup.age import decrypting
 from keyfold.backup.cluster import ClusterState
+from keyfold.backup.cluster_archive import ClusterArchiveReader
 from keyfold.backup.sets import RECORD_KIND
 from keyfold.backup.verify import require_good, verify_sets
 from keyfold.custody.conf import write_softhsm2_conf
+from keyfold.restore.rebuild import plan as rebuild_plan
 
 VERSIONS = sorted(path for path in Path(__file__).parent.iterdir() if (path / "expected.json").exists())
 
@@ -48,7 +53,7 @@ def site(golden: Path, expected: dict[str, Any], tmp_path: Path, monkeypatch: py
 
 
 def test_there_is_a_golden_set_of_every_format() -> None:
-    assert [path.name for path in VERSIONS] == ["v1"]
+    assert [path.name for path in VERSIONS] == ["v1", "v2"]
 
 
 @pytest.mark.parametrize("recorded", [True, False])
@@ -82,3 +87,23 @@ def test_a_key_from_a_golden_set_signs(site: BackupSite, expected: dict[str, Any
     key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
     der = utils.encode_dss_signature(int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big"))
     key.verify(der, bytes(32), ec.ECDSA(utils.Prehashed(SHA256())))
+
+
+def test_the_clusters_own_archive_of_format_2_is_read(site: BackupSite, golden: Path, expected: dict[str, Any]) -> None:
+    signer = ClusterState(site.agent).identity().signer
+    [stored] = sets.read_all(site.store, signer, expected["records"])
+    assert stored.manifest is not None
+    if golden.name == "v1":
+        assert (stored.manifest.format, stored.manifest.cluster) == (1, ())
+        return
+    made = rebuild_plan([stored], sets.LATEST, ROOT, CLUSTER_UUID).manifest
+    (entry,) = made.cluster
+    ciphertext = io.BytesIO(site.store.files()[f"{CLUSTER_UUID}/{made.set_id}/{entry.archive}"])
+    with tempfile.TemporaryFile() as file:
+        file.write(ciphertext.getvalue())
+        with decrypting(ClusterState(site.agent).identity().backup_identity, file) as plain:
+            reader = ClusterArchiveReader(plain)
+            rows = {one.key: json.loads(one.value) for one in reader.entries()}
+    assert reader.label.set_id == made.set_id
+    assert rows["/keyfold/v1/partitions/golden"] == expected["partition"]
+    assert (made.share_identifier, made.share_threshold) == (4711, 3)

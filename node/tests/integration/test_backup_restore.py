@@ -38,8 +38,8 @@ class World:
         return ClusterState(self.node.client)
 
     def backup(self) -> Backup:
-        def sign_(message: bytes) -> bytes:
-            return sign(self.node.home("system"), credential("system.pin"), message)
+        def sign_(message: bytes, epoch: int) -> bytes:
+            return sign(self.node.home("system"), credential("system.pin"), message, epoch)
 
         return Backup(self.cluster, self.remote, sign_, self.node.config, SystemClock())
 

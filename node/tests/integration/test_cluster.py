@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.live_cluster import PIN, SO_PIN, LiveCluster, LiveNode, wait_for
+from support.live_cluster import PIN, LiveCluster, LiveNode, wait_for
 
 from keyfold.errors import KeyfoldError
 
@@ -120,11 +120,10 @@ def test_a_declaration_applied_again_changes_nothing_and_bad_ones_are_refused_by
     declared = {"name": "acme", "package": "ECO", "policy": {}}
     (change,) = client.call("partition_apply", partitions=[declared], check=False)["changes"]
     assert change["action"] == "none"
-    fresh = {"name": "newer", "package": "ECO", "initial_pin": "short", "initial_so_pin": SO_PIN}
-    with pytest.raises(KeyfoldError, match="initial_pin") as weak:
+    fresh = {"name": "newer", "package": "ECO"}
+    with pytest.raises(KeyfoldError, match="subscriber_key") as keyless:
         client.call("partition_apply", partitions=[fresh], check=True)
-    assert weak.value.code == "invalid"
-    assert "short" not in str(weak.value)
+    assert keyless.value.code == "invalid"
 
 
 def test_status_names_every_node_and_its_lag(cluster: LiveCluster) -> None:

@@ -61,8 +61,8 @@ class World:
     def cluster(self) -> ClusterState:
         return ClusterState(self.node.client)
 
-    def sign(self, message: bytes) -> bytes:
-        return sign(self.node.home("system"), credential("system.pin"), message)
+    def sign(self, message: bytes, epoch: int) -> bytes:
+        return sign(self.node.home("system"), credential("system.pin"), message, epoch)
 
     def backup(self) -> Manifest:
         made = Backup(self.cluster, self.remote, self.sign, self.node.config, SystemClock()).run()
@@ -70,7 +70,7 @@ class World:
         return made
 
     def drill(self) -> Evidence:
-        return Drill(self.cluster, self.remote, self.sign, SoftHsm(), self.node.config, SystemClock()).run()
+        return Drill(self.node.client, self.remote, self.sign, SoftHsm(), self.node.config, SystemClock()).run()
 
     def keys(self, partition: str) -> int:
         rows = self.node.client.call("object_list", partition=partition, invalidated=False)["objects"]

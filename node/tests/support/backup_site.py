@@ -73,7 +73,13 @@ class BackupSite:
         return self.config.state / "spool"
 
     def backup(self) -> Backup:
-        return Backup(ClusterState(self.agent), self.store, self.agent.keys.sign, self.config, self.clock)
+        return Backup(
+            ClusterState(self.agent),
+            self.store,
+            lambda message, epoch: self.agent.keys.sign(message),
+            self.config,
+            self.clock,
+        )
 
     def run(self, *partitions: str) -> Manifest:
         made = self.backup().run(partitions)

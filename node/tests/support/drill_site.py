@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from support.backup_site import BackupSite
 from support.memory_hsm import MemoryHsm
 
-from keyfold.backup.cluster import ClusterState
 from keyfold.drill import canary
 from keyfold.drill.canary import Canary
 from keyfold.drill.run import Drill
@@ -18,9 +17,12 @@ class DrillSite:
     site: BackupSite
     hsm: MemoryHsm = field(default_factory=MemoryHsm)
 
+    def sign(self, message: bytes, epoch: int) -> bytes:
+        return self.site.agent.keys.sign(message)
+
     def canary(self) -> Canary:
         agent = self.site.agent
-        return Canary(agent, self.site.config, self.site.clock, agent.keys.sign, self.hsm)
+        return Canary(agent, self.site.config, self.site.clock, self.sign, self.hsm)
 
     def provision(self) -> None:
         """What the agent does on this node once etcd has the canary's partition."""
@@ -34,4 +36,4 @@ class DrillSite:
 
     def drill(self) -> Drill:
         site = self.site
-        return Drill(ClusterState(site.agent), site.store, site.agent.keys.sign, self.hsm, site.config, site.clock)
+        return Drill(site.agent, site.store, self.sign, self.hsm, site.config, site.clock)

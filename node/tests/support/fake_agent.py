@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from support.memory_cluster import object_file
 
+from keyfold.agent.handover import seal_with_age
 from keyfold.backup.recipient import encode_recipient
 from keyfold.custody.memory_keys import MemorySystemKeys
 from keyfold.errors import KeyfoldError
@@ -46,6 +48,7 @@ class FakeAgent:
         self.before: dict[str, Callable[[], object]] = {}
         self.cut_snapshot_after: int | None = None
         self.jobs: dict[str, dict[str, Any]] = {}
+        self.custody: dict[str, Any] | None = None
 
     # --- what a test arranges ---------------------------------------------------------------------------------
 
@@ -102,6 +105,7 @@ class FakeAgent:
                 "signing_public_key": self.keys.signing_public_key().hex(),
                 "signing_key_fingerprint": "SHA256:signing",
                 "epoch": 1,
+                "custody": self.custody,
                 "created": "2026-11-23T00:00:00.000000Z",
             }
         }
@@ -133,6 +137,14 @@ class FakeAgent:
                 yield {"ok": True, "partition": name, "file": file, "meta": stored.meta, "data": data}
         if count != self.cut_snapshot_after:
             yield {"ok": True, "end": True, "objects": count}
+
+    def _cluster_entries(self, revision: int) -> Iterator[dict[str, Any]]:
+        """The partitions' rows and the cluster's."""
+        rows = {f"/keyfold/v1/partitions/{name}": partition.row for name, partition in self.partitions.items()}
+        rows["/keyfold/v1/cluster"] = self._cluster_info()["cluster"]
+        for key, row in sorted(rows.items()):
+            yield {"ok": True, "key": key, "value": base64.b64encode(json.dumps(row).encode()).decode()}
+        yield {"ok": True, "end": True, "entries": len(rows)}
 
     def _local_digests(self, partition: str) -> dict[str, Any]:
         live = {file: identity(stored.data) for file, stored in self.partitions[partition].live.items()}
@@ -202,9 +214,14 @@ class FakeAgent:
         self, partitions: list[dict[str, Any]], approvals: list[dict[str, Any]], check: bool
     ) -> dict[str, Any]:
         for declared in partitions:
-            assert len(declared["initial_pin"]) >= 8
-            self.add_partition(declared["name"], declared["package"], backup=declared["backup"])
+            name = declared["name"]
+            self.add_partition(name, declared["package"], backup=declared.get("backup", True))
+            sealed = seal_with_age(f"secret-{name}", [declared["subscriber_key"]])
+            self.records.setdefault("handover", {})[name] = {"user": sealed}
         return {"changes": [], "revision": self.revision}
+
+    def _partition_handover(self, partitions: list[str]) -> dict[str, Any]:
+        return {"handover": {name: self.records["handover"][name] for name in partitions}}
 
     def _status(self) -> dict[str, Any]:
         rows = [{**row, "policy": {"max_size_bytes": 0}, "locked": {}} for row in self._partition_list()["partitions"]]

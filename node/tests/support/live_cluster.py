@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from keyfold.agent.client import AgentClient
+from keyfold.agent.handover import Handover, Pins
 from keyfold.agent.machine import Machine
 from keyfold.agent.main import operations
 from keyfold.agent.server import AgentServer
@@ -29,6 +31,8 @@ from keyfold.store import StoreConfig, open_store
 ROOT = bytes(range(32))
 SYSTEM_PIN = "5" * 64
 PIN, SO_PIN = "user-pin-1", "so-pin-12"
+# Nobody has its identity: the tests know the PINs that `LiveNode` draws.
+SUBSCRIBER_KEY = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 PACKAGES = {"ECO": Package("ECO", 10 * 1024 * 1024, "always"), "SBX": Package("SBX", 10 * 1024 * 1024, "never")}
 
 
@@ -77,6 +81,7 @@ class LocalMachine(Machine):
         self._root = config
 
     def provision(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._kept.write_text(json.dumps({"partitions": list(rows)}))
         for row in rows:
             home = self._root.partition_directory(str(row["name"]))
             (home / "tokens").mkdir(parents=True, exist_ok=True)
@@ -123,7 +128,8 @@ class LiveNode:
         store = open_store(self.config.etcd)
         machine = LocalMachine(self.config)
         self.service = Service(self.config, store, machine, base, SystemClock(), journal=self.journal)
-        self._server = AgentServer(self.config.agent_socket, operations(self.service))
+        handover = Handover(store, draw=lambda: Pins(PIN, SO_PIN))
+        self._server = AgentServer(self.config.agent_socket, operations(self.service, handover))
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         self.service.start()
 
@@ -157,16 +163,30 @@ class LiveNode:
 
 
 class LiveCluster:
-    def __init__(self, directory: Path, names: Sequence[str] = ("hsm1", "hsm2", "hsm3")) -> None:
-        self.uuid = str(uuid.uuid4())
+    """`found` False: agents over an empty etcd, which await the genesis or the rebuild of `cluster_uuid`."""
+
+    def __init__(
+        self,
+        directory: Path,
+        names: Sequence[str] = ("hsm1", "hsm2", "hsm3"),
+        *,
+        cluster_uuid: str | None = None,
+        found: bool = True,
+        custody: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.uuid = cluster_uuid or str(uuid.uuid4())
         self._credentials = directory / "credentials"
-        self._credentials.mkdir()
+        self._credentials.mkdir(parents=True)
         (self._credentials / "system.pin").write_text(SYSTEM_PIN)
         self._before = os.environ.get("CREDENTIALS_DIRECTORY")
         os.environ["CREDENTIALS_DIRECTORY"] = str(self._credentials)
         self.etcd = Etcd(directory / "etcd")
         self.nodes = [LiveNode(name, self.etcd.url, self.uuid, directory) for name in names]
-        self.nodes[0].client.call("cluster_init", name="test", uuid=self.uuid, root=ROOT.hex())
+        if found:
+            self.nodes[0].client.call("cluster_init", name="test", uuid=self.uuid, root=ROOT.hex(), custody=custody)
+            self.wait_until_level()
+
+    def wait_until_level(self) -> None:
         for node in self.nodes:
             node.await_level()
 
@@ -175,8 +195,7 @@ class LiveCluster:
             "name": name,
             "package": "ECO",
             "policy": policy,
-            "initial_pin": PIN,
-            "initial_so_pin": SO_PIN,
+            "subscriber_key": SUBSCRIBER_KEY,
         }
         reply = self.nodes[0].client.call("partition_apply", partitions=[declared], check=False)
         self.wait(name, reply["revision"])

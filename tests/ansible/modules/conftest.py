@@ -17,6 +17,8 @@ import ansible.module_utils
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from keyfold_shares import Entered, expected, recover, words_of
+
 ROOT = Path(__file__).resolve().parents[3]
 # As ansible.cfg does for ansible-playbook.
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
@@ -146,3 +148,38 @@ def playbook(tmp_path: Path) -> Playbook:
     directory = tmp_path / "ansible"
     directory.mkdir()
     return Playbook(directory)
+
+
+class People:
+    """Custodians with age keys of their own; `shares` and `root` open what was sealed to them."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir()
+        self.keys = {name: directory / f"{name}.key" for name in ("ann", "ben", "cem")}
+        self.declared = []
+        for name, key in self.keys.items():
+            made = subprocess.run(["age-keygen"], capture_output=True, text=True, check=True).stdout
+            key.write_text(made)
+            [recipient] = [line.split()[-1] for line in made.splitlines() if "public key" in line]
+            self.declared.append({"name": name, "recipient": recipient})
+
+    def sheets(self, custody: Path) -> dict[str, str]:
+        opened = {}
+        for sealed in sorted(custody.glob("*.age")):
+            name = sealed.stem.split("-")[-1]
+            command = ["age", "-d", "-i", self.keys[name], sealed]
+            opened[name] = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return opened
+
+    def shares(self, custody: Path) -> list[str]:
+        return [" ".join(words_of(Entered(name, sheet))) for name, sheet in self.sheets(custody).items()]
+
+    def root(self, custody: Path) -> str:
+        record = json.loads((custody / "custody.json").read_text())
+        entered = [Entered(name, sheet) for name, sheet in self.sheets(custody).items()]
+        return recover(entered, expected(record["cluster_uuid"], record)).hex()
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> People:
+    return People(tmp_path / "people")

@@ -8,6 +8,7 @@ code, so that its answers and its errors are the real ones.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import sys
@@ -73,6 +74,21 @@ def _partition_apply(options: argparse.Namespace, state: dict[str, Any]) -> dict
     }
 
 
+def _partition_handover(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    for name in options.partitions:
+        if name not in state["partitions"]:
+            raise KeyfoldError(
+                "not_found", f"nothing for {name}", not_done="nothing was read", next_step="keyfold partition list"
+            )
+    sealed_to = state.get("sealed_to", ["ada"])
+    sealed = {
+        "user_sealed_to": "age1…",
+        "so_sealed_to": sealed_to,
+        "so": "sealed to officers\n" if sealed_to else None,
+    }
+    return {"ok": True, "handover": {name: {**sealed, "user": f"sealed for {name}\n"} for name in options.partitions}}
+
+
 def _officers_apply(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
     given = json.load(sys.stdin)
     kept = state["officers"]
@@ -116,8 +132,9 @@ def _cluster_init(_options: argparse.Namespace, state: dict[str, Any]) -> dict[s
     wish = json.load(sys.stdin)
     changed = state["cluster"] is None
     if changed:
-        state["cluster"] = {"uuid": wish["uuid"], "name": wish["name"], "epoch": 1}
-        state["root_length"] = len(wish["root"])
+        state["cluster"] = {"uuid": wish["uuid"], "name": wish["name"], "epoch": 1, "custody": wish["custody"]}
+        state["cluster"]["backup_epoch"] = 1
+        state["root_digest"] = hashlib.sha256(wish["root"].encode()).hexdigest()
     elif state["cluster"]["uuid"] != wish["uuid"]:
         raise KeyfoldError(
             "conflict", "this is another cluster", not_done="nothing was changed", next_step="keyfold cluster info"
@@ -131,6 +148,26 @@ def _cluster_info(_options: argparse.Namespace, state: dict[str, Any]) -> dict[s
             "not_found", "there is no cluster yet", not_done="nothing was read", next_step="keyfold cluster init"
         )
     return {"ok": True, "cluster": state["cluster"]}
+
+
+def _backup_key_rotate(_options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    wish = json.load(sys.stdin)
+    state["rotated_with"] = hashlib.sha256(wish["root"].encode()).hexdigest()
+    state["cluster"]["backup_epoch"] = wish["from_epoch"] + 1
+    return {"ok": True, "changed": True, "cluster": state["cluster"]}
+
+
+def _rebuild_info(_options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    return {"ok": True, "changed": False, "sets": state["store"]}
+
+
+def _rebuild_run(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    wish = json.load(sys.stdin)
+    reply = {"ok": True, "set_id": options.set, "created": "2026", "partitions": [], "verified_sets": 1}
+    if options.dry_run:
+        return reply | {"changed": False}
+    state["rebuilt_with"] = hashlib.sha256(wish["root"].encode()).hexdigest()
+    return reply | {"changed": True, "without_backup": [], "invalidated": 0, "entries": 0}
 
 
 def _backup_run(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
@@ -230,9 +267,13 @@ _COMMANDS = {
     ("partition", "unlock"): _partition_unlock,
     ("status", None): _status,
     ("partition", "apply"): _partition_apply,
+    ("partition", "handover"): _partition_handover,
     ("officers", "apply"): _officers_apply,
     ("cluster", "init"): _cluster_init,
     ("cluster", "info"): _cluster_info,
+    ("backup-key", "rotate"): _backup_key_rotate,
+    ("rebuild", "info"): _rebuild_info,
+    ("rebuild", "run"): _rebuild_run,
     ("backup", "run"): _backup_run,
     ("backup", "list"): _backup_list,
     ("drill", "prepare"): _drill_prepare,
@@ -255,8 +296,13 @@ def _parser() -> argparse.ArgumentParser:
             verbs[noun] = nouns.add_parser(noun).add_subparsers(dest="verb", required=True)
         command = verbs[noun].add_parser(verb, allow_abbrev=False)
         command.add_argument("--json", action="store_true", required=True)
+        if (noun, verb) == ("rebuild", "run"):
+            command.add_argument("--set", required=True)
+            command.add_argument("--dry-run", action="store_true")
         if verb == "apply" and noun in ("partition", "officers"):
             command.add_argument("--check", action="store_true")
+        if (noun, verb) == ("partition", "handover"):
+            command.add_argument("partitions", nargs="+")
         if (noun, verb) == ("backup", "run"):
             command.add_argument("--partition", action="append")
             command.add_argument("--dry-run", action="store_true")

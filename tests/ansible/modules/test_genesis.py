@@ -47,11 +47,13 @@ def test_the_file_is_made_once_and_check_mode_agrees(playbook: Any, password: Pa
 
 
 def test_foreign_files_are_refused_and_left_as_they_are(playbook: Any, password: Path, tmp_path: Path) -> None:
-    short = json.dumps({"cluster_uuid": "x", "root": "ab" * 32, "system_pin": "cd"})
+    short = json.dumps({"cluster_uuid": "x", "system_pin": "cd"})
+    rooted = json.dumps({"cluster_uuid": "x", "root": "ab" * 32, "system_pin": "ab" * 32})
     foreign = {
         "not vault encrypted": b"cluster_uuid: plain\n",
         "Decryption failed": seal("{}", "another password"),
         "it holds something else than a cluster's genesis": seal("port: 22", "correct horse"),
+        "something else than a cluster's genesis": seal(rooted, "correct horse"),
         "a secret in it is not 32 bytes in hex": seal(short, "correct horse"),
     }
     paths = {reason: tmp_path / f"{number}.vault" for number, reason in enumerate(foreign)}
@@ -73,3 +75,33 @@ def test_without_a_password_nothing_is_made(playbook: Any, tmp_path: Path) -> No
     assert done.returncode != 0
     assert "no cluster has been begun" in done.stdout
     assert list(tmp_path.glob("*genesis*")) == []
+
+
+def test_a_given_uuid_is_used_and_another_clusters_file_is_refused(
+    playbook: Any, password: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "genesis.vault"
+    uuid, other = "5f0c0b34-6f8f-4f0a-9d6b-6f1b7a3f9d11", "11111111-1111-4111-8111-111111111111"
+
+    def given(wanted: str, **more: Any) -> dict[str, Any]:
+        options = {"path": str(path), "password_file": str(password), "cluster_uuid": wanted}
+        return {"name": "Genesis", "keyfold_genesis": options, **more}
+
+    done = playbook.run(
+        [
+            given(uuid, check_mode=True, register="first"),
+            given(uuid, register="second"),
+            given(uuid, register="third"),
+            {
+                "ansible.builtin.assert": {
+                    "that": [
+                        f"first is changed and second is changed and second.cluster_uuid == '{uuid}'",
+                        "first.cluster_uuid == second.cluster_uuid and third is not changed",
+                    ]
+                }
+            },
+            given(other),
+        ]
+    )
+    assert done.returncode != 0
+    assert f"is that of cluster {uuid}, not of {other}" in done.stdout

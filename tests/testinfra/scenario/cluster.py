@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from lab.handover import user_pin
 from scenario.application import KEYFOLD, Application
 from scenario.machines import Machine, controller_directory, machines
 from scenario.waiting import wait_for
@@ -38,8 +39,8 @@ class Cluster:
         return [other for other in self.nodes if other != node]
 
     def pin(self, partition: str = "acme") -> str:
-        """The partition's initial user PIN, which the controller kept for its subscriber."""
-        return str(json.loads((controller_directory() / "pins" / f"{partition}.json").read_text())["initial_pin"])
+        """The partition's first user PIN, which only its subscriber can open."""
+        return user_pin(controller_directory(), partition)
 
     def application(self, node: Machine, partition: str = "acme", *, module: str = KEYFOLD) -> Application:
         """Logged in, in process on a node."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from pathlib import Path
 
 from ansible.parsing.vault import VaultLib, VaultSecret
 
+from keyfold_shares import Entered, expected, recover, words_of
+from lab.handover import user_pin
 from scenario.machines import Machine, controller_directory
 
 # The one place on a node: what the agent's credential is loaded from.
@@ -43,15 +47,31 @@ print(json.dumps(found))
 
 
 def known_secrets() -> list[str]:
-    """PINs, SO PINs, root, system PIN, the CA's passphrase."""
+    """Users' PINs, system PIN, the CA's passphrase, the root and every share of it. SO PINs are known to no one here.
+
+    The custodians of a scenario are made up, so their keys are here to open what is sealed to them.
+    """
     home = controller_directory()
-    pins = [json.loads(path.read_text()) for path in (home / "pins").glob("*.json")]
+    values = [user_pin(home, path.name.removesuffix(".user.age")) for path in (home / "handover").glob("*.user.age")]
     password = (home / "vault-password").read_text().strip()
     vault = VaultLib([(None, VaultSecret(password.encode()))])
     genesis = json.loads(vault.decrypt((home / "genesis.vault").read_bytes()))
-    values = [value for row in pins for key, value in row.items() if "pin" in key]
     assert values
-    return [*values, genesis["root"], genesis["system_pin"], password]
+    return [*values, genesis["system_pin"], password, *root_and_shares(home)]
+
+
+def root_and_shares(home: Path) -> list[str]:
+    """The root in hex, and the words of each share in one line."""
+    # Scenario rebuild's custodians have taken theirs home.
+    shares = next(path for path in (home / "custody", home / "taken-home") if path.exists())
+    record = json.loads((shares / "custody.json").read_text())
+    identities = [word for key in sorted((home / "custodians").glob("*.key")) for word in ("-i", str(key))]
+    entered = []
+    for sealed in sorted(shares.glob("*.age")):
+        opened = subprocess.run(["age", "-d", *identities, sealed], capture_output=True, text=True, check=True)
+        entered.append(Entered(sealed.name, opened.stdout))
+    root = recover(entered, expected(record["cluster_uuid"], record))
+    return [root.hex(), *(" ".join(words_of(one)) for one in entered)]
 
 
 def where(machine: Machine, needles: list[str]) -> set[str]:

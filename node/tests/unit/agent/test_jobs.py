@@ -154,6 +154,6 @@ def test_a_backup_that_lost_its_place_publishes_nothing(
     site.agent.before["local_digests"] = lambda: node.store.txn((), [Delete(keys.job("backup"))])
     cluster = ClusterState(Both(site.agent, node))
     with pytest.raises(KeyfoldError, match="lost its place"):
-        Backup(cluster, site.store, site.agent.keys.sign, site.config, site.clock).run()
+        Backup(cluster, site.store, lambda body, _: site.agent.keys.sign(body), site.config, site.clock).run()
     assert [name for name in site.store.files() if name.endswith(".jsonl")] == []
     assert site.agent.records["backup_set"] == {}

@@ -20,6 +20,7 @@ from keyfold.replication import keys
 from keyfold.replication.changes import Change
 from keyfold.replication.publish import Publisher
 from keyfold.replication.sealed import StoredObject
+from keyfold.replication.usage import Ledger
 from keyfold.store.errors import OutcomeUnknown, StoreUnavailable
 from keyfold.store.interface import Delete, Put, TxnResult
 from keyfold.store.memory import Fate, MemoryEtcd, MemoryStore
@@ -196,7 +197,9 @@ def test_a_key_whose_commit_went_unanswered_is_not_made_twice_although_its_note_
     """Made, unanswered, linked, destroyed for good by another node; then the commit is repeated."""
     etcd = MemoryEtcd()
     store, other = MemoryStore(etcd), MemoryStore(etcd)
-    publisher, elsewhere = (Publisher(one, SEALER, StillClock(), "hsm1", "acme") for one in (store, other))
+    publisher, elsewhere = (
+        Publisher(Ledger(one, "acme", lambda: None), SEALER, StillClock(), "hsm1", "acme") for one in (store, other)
+    )
     made = Change("k.object", 0, StoredObject({}, b"key"), "d")
     attempts = iter(range(9))
 
@@ -205,12 +208,12 @@ def test_a_key_whose_commit_went_unanswered_is_not_made_twice_although_its_note_
             applied = etcd.txn(compares, ops).revision  # type: ignore[arg-type]
             link_all(other)
             gone = Change("k.object", applied, None, None)
-            elsewhere.publish([gone], what="t", caller="t", shadows={}, timeout_seconds=1)
+            elsewhere.publish([gone], what="t", caller="t", before={}, keep_destroyed=False, timeout_seconds=1)
             raise OutcomeUnknown("the answer is lost")
         return etcd.txn(compares, ops)  # type: ignore[arg-type]
 
     store.txn = txn  # type: ignore[method-assign]
-    revision = publisher.publish([made], what="t", caller="t", shadows={}, timeout_seconds=5)
+    revision = publisher.publish([made], what="t", caller="t", before={}, keep_destroyed=False, timeout_seconds=5)
     assert store.get(keys.live("acme", "k.object")) is None
     assert revision < store.revision()
     link_all(other)

@@ -25,7 +25,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BackupSite:
     for module in (backup, restore):
         monkeypatch.setattr(module, "reader", lambda _context: nullcontext(site.store))
     monkeypatch.setattr(backup, "writer", lambda _context: nullcontext(site.store))
-    monkeypatch.setattr(backup, "_sign", lambda _context, message: site.agent.keys.sign(message))
+    monkeypatch.setattr(backup, "_sign", lambda _context, message, _epoch: site.agent.keys.sign(message))
     return site
 
 

@@ -52,7 +52,7 @@ class Interrupted:
 
 
 def backup(site: BackupSite, agent: Any) -> Backup:
-    return Backup(ClusterState(agent), site.store, site.agent.keys.sign, site.config, site.clock)
+    return Backup(ClusterState(agent), site.store, lambda body, _: site.agent.keys.sign(body), site.config, site.clock)
 
 
 RESTARTED = KeyfoldError("agent_down", "it closed the connection", not_done="-", next_step="-")

@@ -9,6 +9,7 @@ import pytest
 from keyfold.backup import manifest
 from keyfold.backup.archive import canonical
 from keyfold.backup.manifest import ArchiveEntry, Cluster, Difference, Manifest
+from keyfold.custody import record
 from keyfold.custody.memory_keys import MemorySystemKeys
 from keyfold.errors import KeyfoldError
 
@@ -16,7 +17,7 @@ UUID = "11111111-2222-4333-8444-555555555555"
 KEYS = MemorySystemKeys(bytes(range(32)), UUID)
 CLUSTER = Cluster(UUID, KEYS.signing_public_key())
 MADE = Manifest(
-    format=1,
+    format=2,
     cluster_uuid=UUID,
     backup_key_fingerprint="SHA256:backup",
     signing_key_fingerprint="SHA256:signing",
@@ -29,6 +30,11 @@ MADE = Manifest(
     node="hsm3",
     partitions=(ArchiveEntry("acme", "uuid", "acme-00.age", 3, 4096, "cd" * 32),),
     differences=(Difference("acme", "token.object", "changed"),),
+    backup_epoch=3,
+    root_fingerprint="ef" * 32,
+    share_identifier=4711,
+    share_threshold=3,
+    cluster=(ArchiveEntry("_cluster", UUID, "_cluster-00.age", 5, 1024, "ab" * 32),),
 )
 DOCUMENT = manifest.signed(MADE, KEYS.sign)
 
@@ -87,7 +93,7 @@ def test_a_signature_over_the_bare_body_is_refused() -> None:
 
 
 def test_a_newer_format_says_what_to_do() -> None:
-    assert "install a newer" in refusal(manifest.signed(replace(MADE, format=2), KEYS.sign))
+    assert "install a newer" in refusal(manifest.signed(replace(MADE, format=3), KEYS.sign))
 
 
 RAW = json.loads(canonical(asdict(MADE)))
@@ -105,6 +111,9 @@ RAW = json.loads(canonical(asdict(MADE)))
         RAW | {"partitions": [{**RAW["partitions"][0], "extra": 1}]},
         RAW | {"differences": [None]},
         RAW | {"format": 0},
+        RAW | {"format": 1},
+        RAW | {"cluster": [{}]},
+        RAW | {"backup_epoch": "3"},
         RAW | {"signing_key_fingerprint": "SHA256:other"},
     ],
 )
@@ -114,3 +123,23 @@ def test_even_signed_nonsense_is_refused(raw: object) -> None:
 
 def test_the_helper_signs_what_verify_accepts() -> None:
     assert manifest.verify(resigned(RAW), CLUSTER) == MADE
+
+
+def test_a_manifest_of_format_1_is_read_and_knows_nothing_of_custody() -> None:
+    old = replace(
+        MADE, format=1, backup_epoch=1, root_fingerprint="", share_identifier=-1, share_threshold=0, cluster=()
+    )
+    document = manifest.signed(old, KEYS.sign)
+    assert b"backup_epoch" not in document
+    assert manifest.verify(document, CLUSTER) == old
+    assert old.archives == old.partitions
+
+
+def test_a_set_signed_before_the_last_rotation_is_believed_and_a_strangers_is_not() -> None:
+    newer, stranger = MemorySystemKeys(bytes(range(32)), UUID, (2,)), MemorySystemKeys(bytes(32), UUID)
+    first = record.fingerprint(KEYS.signing_public_key())
+    document = manifest.signed(replace(MADE, signing_key_fingerprint=first), KEYS.sign)
+    rotated = Cluster(UUID, newer.signing_public_key(), (KEYS.signing_public_key(),))
+    assert manifest.verify(document, rotated).signing_key_fingerprint == first
+    assert "signature" in refusal(document, Cluster(UUID, newer.signing_public_key()))
+    assert "signature" in refusal(manifest.signed(replace(MADE, signing_key_fingerprint=first), stranger.sign), rotated)

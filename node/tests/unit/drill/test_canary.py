@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.backup_site import CLUSTER_UUID, make_site
+from support.backup_site import CLUSTER_UUID, ROOT, make_site
 from support.drill_site import DrillSite
 
 from keyfold.config import Package
@@ -69,18 +69,17 @@ def test_it_gives_up_after_a_while(here: DrillSite) -> None:
     assert "keyfold drill prepare" in caught.value.next_step
 
 
-def test_the_pin_is_the_clusters_and_differs_by_user_and_cluster() -> None:
-    keys, other = MemorySystemKeys(bytes(32), CLUSTER_UUID), MemorySystemKeys(bytes(range(32)), CLUSTER_UUID)
-    pins = {
-        canary.pin(keys.sign, CLUSTER_UUID),
-        canary.pin(keys.sign, CLUSTER_UUID, "so"),
-        canary.pin(keys.sign, CLUSTER_UUID.replace("1", "2")),
-        canary.pin(other.sign, CLUSTER_UUID),
-    }
-    assert len(pins) == 4
-    assert all(len(pin) == 64 for pin in pins)
-    # A cluster rebuilt from its root computes the same.
-    assert canary.pin(MemorySystemKeys(bytes(32), CLUSTER_UUID).sign, CLUSTER_UUID) in pins
+def test_the_pin_is_sealed_to_the_cluster_alone(here: DrillSite, tmp_path: Path) -> None:
+    here.canary().prepare()
+    agent = here.site.agent
+    assert canary.pin(agent, here.sign, CLUSTER_UUID) == here.hsm.pin == f"secret-{canary.PARTITION}"
+    # A cluster rebuilt from its root opens it again; another root, or another cluster of the same root, does not.
+    again, other = MemorySystemKeys(ROOT, CLUSTER_UUID), MemorySystemKeys(bytes(32), CLUSTER_UUID)
+    assert canary.pin(agent, lambda message, _: again.sign(message), CLUSTER_UUID) == here.hsm.pin
+    for keys, uuid in ((other, CLUSTER_UUID), (again, CLUSTER_UUID.replace("1", "2"))):
+        with pytest.raises(KeyfoldError, match="not sealed to this cluster") as caught:
+            canary.pin(agent, lambda message, _, keys=keys: keys.sign(message), uuid)  # type: ignore[misc]
+        assert here.hsm.pin not in str(caught.value)
 
 
 def test_its_package_is_the_smallest_that_is_backed_up() -> None:

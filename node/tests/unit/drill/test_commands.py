@@ -28,7 +28,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DrillSite:
     monkeypatch.setattr(metrics, "reader", lambda _context: nullcontext(made.site.store))
     monkeypatch.setattr(drill, "access", lambda _context: None)
     monkeypatch.setattr(drill, "SoftHsm", lambda: made.hsm)
-    monkeypatch.setattr(drill, "_sign", lambda _context, message: made.site.agent.keys.sign(message))
+    monkeypatch.setattr(drill, "_sign", lambda _context, message, _epoch: made.site.agent.keys.sign(message))
     return made
 
 

@@ -17,11 +17,16 @@ PACKAGES = {
     "ECO": Package("ECO", 1000, "always"),
     "PLATINUM": Package("PLATINUM", 9000, "order"),
 }
-PINS = {"initial_pin": "a-good-pin", "initial_so_pin": "another-pin"}
+AGE_KEY = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFkuHmc5mw7PX/2DgSN7/X4eZndY8qZN8DBZoEX8YRbK"
+ECDSA_KEY = (
+    "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBNq86AbGWRQoF9FImjpzDtwPi7yy"
+    "Xy7hUs29NJAyySX/CSQPBxmtuopfFSZNFP+xNDaGxXIprkagA63bW1xSNNM="
+)
 
 
 def declared(name: object = "acme", package: str = "ECO", **more: Any) -> dict[str, Any]:
-    return {"name": name, "package": package, **PINS, **more}
+    return {"name": name, "package": package, "subscriber_key": AGE_KEY, **more}
 
 
 def one(row: dict[str, Any], current: dict[str, Any] | None = None) -> Change:
@@ -48,7 +53,7 @@ def test_a_new_partition_is_created_with_every_policy_spelled_out() -> None:
     assert change.after["backup"] is True
 
 
-def test_the_same_declaration_again_changes_nothing_and_needs_no_pins() -> None:
+def test_the_same_declaration_again_changes_nothing_and_needs_no_key() -> None:
     there = {"acme": one(declared()).after}
     assert one({"name": "acme", "package": "ECO"}, there).action == "none"
 
@@ -59,12 +64,6 @@ def test_drift_is_an_update_that_shows_before_and_after() -> None:
     assert change.action == "update"
     assert change.before["policy"]["key_invalidation"] is True
     assert change.after["policy"]["key_invalidation"] is False
-
-
-def test_pins_are_in_no_representation() -> None:
-    change = one(declared())
-    assert "a-good-pin" not in repr(change) + str(change.as_reply())
-    assert "another-pin" not in repr(change) + str(change.as_reply())
 
 
 @pytest.mark.parametrize(
@@ -90,12 +89,44 @@ def test_an_unknown_key_is_refused() -> None:
     assert "colour" in refused(declared(colour="red"))
 
 
-@pytest.mark.parametrize("which", list(PINS))
-@pytest.mark.parametrize("pin", ["1234567", "", None, "x" * 256, "tab\tinside"])
-def test_a_weak_or_unusable_pin_is_refused_without_repeating_it(which: str, pin: str | None) -> None:
-    what = refused({**declared(), which: pin})
-    assert which in what
-    assert not pin or pin not in what
+def test_a_new_partition_without_a_key_to_seal_its_pin_to_is_refused() -> None:
+    what = refused({"name": "acme", "package": "ECO"})
+    assert "acme" in what
+    assert "subscriber_key" in what
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ("", "not an age recipient"),
+        (7, "not an age recipient"),
+        ("age1short", "whole"),
+        ("AGE-SECRET-KEY-1QQQ", "secret key"),
+        (ECDSA_KEY, "ecdsa-sha2-nistp256"),
+        ("ssh-ed25519 AAAA", "whole"),
+    ],
+)
+def test_a_key_that_age_cannot_seal_to_is_refused_with_the_reason(key: object, why: str) -> None:
+    what = refused(declared(subscriber_key=key))
+    assert "subscriber_key" in what
+    assert why in what
+
+
+def test_an_ssh_key_is_kept_without_its_comment() -> None:
+    assert one(declared(subscriber_key=f"{SSH_KEY} jane@acme")).after["subscriber_key"] == SSH_KEY
+
+
+def test_another_key_for_a_partition_that_exists_is_an_update() -> None:
+    there = {"acme": one(declared()).after}
+    change = one(declared(subscriber_key=SSH_KEY), there)
+    assert (change.action, change.before["subscriber_key"]) == ("update", AGE_KEY)
+    assert change.after["subscriber_key"] == SSH_KEY
+
+
+def test_a_partition_from_before_there_were_keys_is_level_without_one() -> None:
+    there = {key: value for key, value in one(declared()).after.items() if key != "subscriber_key"}
+    assert one({"name": "acme", "package": "ECO"}, {"acme": there}).action == "none"
+    assert one(declared(), {"acme": there}).action == "update"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from keyfold.errors import KeyfoldError
 from keyfold.package import Package
-from keyfold.provision import plan
+from keyfold.provision import plan, subscriber
 
 STATE = Path("/var/lib/keyfold")
 ECO = Package("ECO", 1, "always", (), 64, 256, 100_000_000, 5, 100, 1_000_000_000, 96)
@@ -48,6 +48,28 @@ def test_a_crafted_name_never_becomes_a_path_or_a_unit() -> None:
         files("../../etc/cron.d/x")
 
 
+def test_each_partition_has_a_second_backend_for_its_subscriber() -> None:
+    backends = files("acme", "beta")[plan.HAPROXY]
+    assert "server s unix@/run/keyfold/subscribers/acme.sock\n" in backends
+    assert backends.count("backend s_") == backends.count("backend p_") == 2
+
+
+def test_a_node_that_serves_nobody_has_no_self_service() -> None:
+    assert len(plan.links(["acme"], haproxy=False)) == 1
+    assert plan.UNIT_DIRECTORY / "sockets.target.wants" / "keyfold-subscriber@acme.socket" in plan.links(
+        ["acme"], haproxy=True
+    )
+
+
+def test_self_service_counts_against_its_own_partition() -> None:
+    """The unit's slice is made of the instance, so that has to be escaped as the slice is."""
+    unit = (Path(__file__).parents[3] / "systemd/keyfold-subscriber@.service").read_text(encoding="utf-8")
+    assert "\nSlice=keyfold-partition-%i.slice\n" in unit
+    for name in ("acme", "acme-labs"):
+        instance = subscriber.socket_unit(name).removeprefix("keyfold-subscriber@").removesuffix(".socket")
+        assert plan.slice_unit(name) == f"keyfold-partition-{instance}.slice"
+
+
 def test_the_package_bounds_connections_processes_and_all_of_them_together() -> None:
     written = files("acme")
     assert "be_conn gt 64 " in written[plan.HAPROXY]
@@ -75,7 +97,7 @@ def test_a_partition_whose_package_is_gone_goes_on_with_the_least_limits() -> No
 
 
 def test_what_is_enabled_is_what_the_units_say() -> None:
-    ((link, target),) = plan.links(["acme"]).items()
+    ((link, target),) = plan.links(["acme"], haproxy=False).items()
     assert link == plan.UNIT_DIRECTORY / "sockets.target.wants" / "keyfold-partition-acme.socket"
     assert target == plan.UNIT_DIRECTORY / "keyfold-partition-acme.socket"
     assert "WantedBy=sockets.target\n" in files("acme")[target]

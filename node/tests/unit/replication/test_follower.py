@@ -40,12 +40,12 @@ class MemoryHost(Host):
     def __init__(self) -> None:
         self.directories: dict[str, MemoryDirectory] = {}
         self.provision_defects = 0
-        self.provisioned: list[int] = []
+        self.rounds: list[int] = []
 
     def check_cluster(self, cluster: Mapping[str, Any]) -> None: ...
 
     def provision(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.provisioned.append(len(rows))
+        self.rounds.append(len(rows))
         if self.provision_defects and len(rows) > 1:
             self.provision_defects -= 1
             raise OSError("no space left on device")
@@ -170,12 +170,12 @@ def test_partitions_declared_in_a_series_of_transactions_are_provisioned_togethe
         follower = Follower(store, registry, MagicMock(), on_progress=lambda: None)
         for number in range(20):
             declare(store, *(f"p{number:02}-{of}" for of in range(5)))
-        host.provisioned.clear()
+        host.rounds.clear()
         for batch in watch:
             follower._deliver(batch)
             if follower.delivered == store.revision():
                 break
-    assert host.provisioned == [103]
+    assert host.rounds == [103]
     assert len(registry.replicas) == 103
 
 

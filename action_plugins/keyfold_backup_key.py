@@ -1,0 +1,56 @@
+"""Ansible action: the next epoch of the backup keys, out of the custodians' shares.
+
+Documentation: library/keyfold_backup_key.py. The root exists in this process only, and goes over standard input.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+# Ansible finds module_utils for what it sends to hosts, not for what runs here.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
+from keyfold_controller import ControllerError, Node, entered, recovered
+from keyfold_shares import expected
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "share_files": {"type": "list", "elements": "path", "required": True},
+    "identity_files": {"type": "list", "elements": "path", "default": []},
+    "from_epoch": {"type": "int", "required": True},
+    "command": {"type": "path", "default": "/usr/bin/keyfold"},
+}
+
+
+class ActionModule(ActionBase):  # type: ignore[misc] # ansible-core has no types
+    _supports_check_mode = True
+
+    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Check the shares; rotate unless it is check mode."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, options = self.validate_argument_spec(argument_spec=ARGUMENT_SPEC)
+        node = Node(self._low_level_execute_command, options["command"])
+        try:
+            return {**result, **_rotate(node, options, check=self._task.check_mode)}
+        except ControllerError as error:
+            raise AnsibleActionFail(str(error)) from None
+
+
+def _rotate(node: Node, options: dict[str, Any], *, check: bool) -> dict[str, Any]:
+    cluster = node.run(["cluster", "info"])["cluster"]
+    custody = cluster.get("custody")
+    if custody is None:
+        raise ControllerError(
+            "this cluster was founded without a ceremony: there are no shares of its root",
+            not_done="no key was made",
+            next_step="only a cluster founded by playbooks/genesis.yml rotates its backup keys",
+        )
+    shares = entered(options["share_files"], options["identity_files"])
+    root = recovered(shares, expected(cluster["uuid"], custody), "no key was made")
+    if not check:
+        secrets = {"root": root.hex(), "from_epoch": options["from_epoch"]}
+        cluster = node.run(["backup-key", "rotate"], secrets=secrets)["cluster"]
+    return {"changed": True, "cluster": cluster}
