@@ -54,7 +54,7 @@ run_package() {
 # so that nothing is written into the checkout.
 in_build_image() {
   {
-    ours node tests module_utils library pyproject.toml
+    ours node tests module_utils library pyproject.toml roles/monitoring/files
     echo .keyfold/dist/keyfold-node.deb
     # Debian has no WsgiDAV; it is plain Python, as is what it needs.
     find .venv/lib/python3*/site-packages/{wsgidav,cheroot,jaraco,more_itertools,json5,jinja2,markupsafe,yaml} -type f -not -name '*.so' -not -name '*.pyc'

@@ -15,6 +15,7 @@ from keyfold.agent.commits import Commits
 from keyfold.agent.custody_operations import CustodyOperations
 from keyfold.agent.genesis import Genesis
 from keyfold.agent.handover import Handover
+from keyfold.agent.jobs import Jobs
 from keyfold.agent.logins import Logins
 from keyfold.agent.machine import Machine
 from keyfold.agent.partitions import Partitions
@@ -47,6 +48,7 @@ def operations(service: Service, handover: Handover | None = None) -> dict[str, 
         **custody.table(),
         **logins.table(),
         **{name: administrator_only(operation) for name, operation in restoring.items()},
+        **Jobs(service.config, service.store, service.clock).table(),
         **SubscriberOperations(service, partitions).table(),
         "partition_unlock": administrator_only(logins.unlock),
         "object_reactivate": administrator_only(shadows.reactivate),

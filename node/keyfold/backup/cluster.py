@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from keyfold.backup import manifest, recipient
 from keyfold.backup.archive import ArchivedObject
 from keyfold.backup.cluster_archive import ArchivedEntry
+from keyfold.clock import Clock
 from keyfold.errors import KeyfoldError
+from keyfold.jobs.hold import Hold, held
 
 # What the partition's declaration is; the rest of a partition_list row are figures of the moment.
 _DECLARED = ("name", "uuid", "token_uuid", "package", "policy", "backup", "created")
@@ -166,6 +169,10 @@ class ClusterState:
     def restoring(self, step: str, approval: Mapping[str, Any], **params: Any) -> dict[str, Any]:
         """`begin`, `apply` or `finish` what officers have approved; see docs/interfaces.md §3."""
         return self._agent.call(f"restore_{step}", approval=dict(approval), **params)
+
+    def hold(self, job: str, clock: Clock) -> AbstractContextManager[Hold]:
+        """The job, of which the cluster runs one at a time; KeyfoldError `conflict` says who runs it."""
+        return held(self._agent, clock, job)
 
     def records(self, kind: str) -> dict[str, dict[str, Any]]:
         records: dict[str, dict[str, Any]] = self._agent.call("record_list", kind=kind)["records"]

@@ -39,6 +39,7 @@ cert = "/nowhere/etcd.crt"
 key = "/nowhere/etcd.key"
 [paths]
 state = "{state}"
+run = "{state}/run"
 [packages]
 SBX = {{ max_size_bytes = 10485760, backup = "never" }}
 ECO = {{ max_size_bytes = 10485760, backup = "always", restore_price = "120.00 EUR" }}

@@ -10,6 +10,7 @@ from typing import Any
 
 from support.memory_cluster import object_file
 
+from keyfold.agent.handover import seal_with_age
 from keyfold.approval.gate import decode
 from keyfold.approval.request import parse
 from keyfold.backup.recipient import encode_recipient
@@ -49,6 +50,7 @@ class FakeAgent:
         self.batches: list[int] = []
         self.before: dict[str, Callable[[], object]] = {}
         self.cut_snapshot_after: int | None = None
+        self.jobs: dict[str, dict[str, Any]] = {}
         self.custody: dict[str, Any] | None = None
 
     # --- what a test arranges ---------------------------------------------------------------------------------
@@ -236,3 +238,35 @@ class FakeAgent:
 
     def _record_list(self, kind: str) -> dict[str, Any]:
         return {"records": dict(self.records.get(kind, {}))}
+
+    def _job_begin(self, job: str, id: str) -> dict[str, Any]:  # noqa: A002 - its name there
+        if job in self.jobs:
+            raise KeyfoldError("conflict", f"a {job} is under way on hsm4", not_done="-", next_step="-")
+        self.jobs[job] = {"id": id, "lease": len(id)}
+        return {"lease": len(id)}
+
+    def _job_renew(self, job: str, id: str, lease: int) -> dict[str, Any]:  # noqa: A002 - its name there
+        return {"held": self.jobs.get(job) == {"id": id, "lease": lease}}
+
+    def _job_end(self, job: str, id: str, lease: int) -> dict[str, Any]:  # noqa: A002 - its name there
+        if self.jobs.get(job) == {"id": id, "lease": lease}:
+            del self.jobs[job]
+        return {}
+
+    def _partition_apply(
+        self, partitions: list[dict[str, Any]], approvals: list[dict[str, Any]], check: bool
+    ) -> dict[str, Any]:
+        for declared in partitions:
+            name = declared["name"]
+            self.add_partition(name, declared["package"], backup=declared.get("backup", True))
+            sealed = seal_with_age(f"secret-{name}", [declared["subscriber_key"]])
+            self.records.setdefault("handover", {})[name] = {"user": sealed}
+        return {"changes": [], "revision": self.revision}
+
+    def _partition_handover(self, partitions: list[str]) -> dict[str, Any]:
+        return {"handover": {name: self.records["handover"][name] for name in partitions}}
+
+    def _status(self) -> dict[str, Any]:
+        rows = [{**row, "policy": {"max_size_bytes": 0}, "locked": {}} for row in self._partition_list()["partitions"]]
+        audit = {"pending": 0, "oldest_pending_seconds": None}
+        return {"cluster": None, "etcd": [], "nodes": [], "partitions": rows, "audit": audit}

@@ -258,6 +258,17 @@ def _partition_unlock(options: argparse.Namespace, state: dict[str, Any]) -> dic
     return {"ok": True, "partition": options.partition, "unlocked": failed}
 
 
+def _drill_prepare(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    missing = "keyfold-canary" not in state["partitions"]
+    if missing and not options.dry_run:
+        state["partitions"]["keyfold-canary"] = {}
+    return {"ok": True, "changed": missing, "dry_run": options.dry_run}
+
+
+def _drill_run(_options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    return {"ok": True, "changed": True, "drill": {"drill_id": "drill-1", "passed": True, "partitions": []}}
+
+
 _COMMANDS = {
     ("object", "list"): _object_list,
     ("object", "reactivate"): _object_change,
@@ -274,6 +285,8 @@ _COMMANDS = {
     ("rebuild", "run"): _rebuild_run,
     ("backup", "run"): _backup_run,
     ("backup", "list"): _backup_list,
+    ("drill", "prepare"): _drill_prepare,
+    ("drill", "run"): _drill_run,
     ("restore", "preview"): _restore,
     ("restore", "apply"): _restore,
 }
@@ -301,6 +314,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("partitions", nargs="+")
         if (noun, verb) == ("backup", "run"):
             command.add_argument("--partition", action="append")
+            command.add_argument("--dry-run", action="store_true")
+        if (noun, verb) == ("drill", "prepare"):
             command.add_argument("--dry-run", action="store_true")
         if noun == "object":
             command.add_argument("partition")

@@ -22,6 +22,7 @@ MODULES = [
     "keyfold_backup_key",
     "keyfold_ceremony",
     "keyfold_cluster_info",
+    "keyfold_drill",
     "keyfold_genesis",
     "keyfold_login",
     "keyfold_object",
