@@ -25,10 +25,12 @@ run_shellcheck() {
   ours | xargs awk 'FNR == 1 && /^#!.*[\/ ](ba)?sh( |$)|^# shellcheck shell=/ { print FILENAME }' | xargs shellcheck
 }
 
-run_unit() {
+run_unit() { # [MARKERS]
   apt_install age
-  timeout --foreground 900 pytest -m 'not container'
+  timeout --foreground 900 pytest -m "not container${1:+ and $1}"
 }
+
+run_unit_quick() { run_unit 'not exhaustive'; }
 
 # The newest packages, on a machine that has what a node has and nothing else.
 run_package() {
