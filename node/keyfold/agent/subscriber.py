@@ -14,9 +14,11 @@ from keyfold.agent.partitions import Partitions
 from keyfold.agent.server import Caller, Operation, Reply
 from keyfold.agent.service import Service
 from keyfold.audit.note import note
+from keyfold.backup.manifest import DAILY
 from keyfold.backup.sets import RECORD_KIND as BACKUP_SET
 from keyfold.clock import stamp
 from keyfold.errors import KeyfoldError
+from keyfold.expiry.plan import RETENTION
 from keyfold.partition.choice import FIELD, chosen, keeps_destroyed
 from keyfold.replication import keys
 from keyfold.replication.usage import decode
@@ -80,19 +82,15 @@ class SubscriberOperations:
         return {"partition": name, "objects": rows}
 
     def _restore_points(self, name: str, request: Request) -> Reply:
-        """Backup sets that hold this partition, newest first."""
+        """Backup sets that hold this partition and are not older than sets are kept, newest first."""
         prefix = keys.records(BACKUP_SET)
+        # Records of sets are kept for ever. What is stamped sorts as it follows in time.
+        oldest = stamp(self._service.clock.utc() - RETENTION[DAILY])
         records = [json.loads(item.value) for item in self._store.scan(prefix)]
         points = [
-            {
-                "set_id": record["set_id"],
-                "created": record["created"],
-                "objects": part["objects"],
-                "verified": record.get("verified") is True,
-            }
+            {key: record[key] for key in ("set_id", "created", "verified")}
             for record in records
-            for part in record.get("partitions", ())
-            if part["name"] == name
+            if name in record["partitions"] and record["created"] >= oldest
         ]
         return {"partition": name, "restore_points": sorted(points, key=_created, reverse=True)}
 

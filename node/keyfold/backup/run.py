@@ -85,7 +85,9 @@ class Backup:
         partitions = eligible(self._cluster.partitions(), self._config.packages, asked)
         return BackupPlan(sequence, previous, tuple(partitions))
 
-    def run(self, asked: Sequence[str] = (), *, daily: bool = False) -> Manifest | None:
+    def run(
+        self, asked: Sequence[str] = (), retention_class: str = manifest.DAILY, *, daily: bool = False
+    ) -> Manifest | None:
         """Make one set of the partitions asked for (none: all that are entitled); None if there is nothing to do.
 
         `daily`: there is nothing to do either where a set of all of them was made within the last DAILY_WITHIN.
@@ -97,13 +99,13 @@ class Backup:
             plan = self.plan(asked)
             if not plan.partitions or (daily and self._made_lately(plan)):
                 return None
-            return self._publish(plan, spool, hold)
+            return self._publish(plan, spool, hold, retention_class)
 
     def _made_lately(self, plan: BackupPlan) -> bool:
         records = self._cluster.records(sets.RECORD_KIND)
         return made_lately(records, plan.partitions, self._clock.utc(), DAILY_WITHIN) is not None
 
-    def _publish(self, plan: BackupPlan, spool: Path, hold: Hold) -> Manifest:
+    def _publish(self, plan: BackupPlan, spool: Path, hold: Hold, retention_class: str) -> Manifest:
         now = self._clock.utc()
         set_id = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         cluster = self._cluster.identity()
@@ -120,7 +122,7 @@ class Backup:
             sequence=plan.sequence,
             previous_sha256=plan.previous_sha256,
             created=stamp(now),
-            retention_class=manifest.DAILY,
+            retention_class=retention_class,
             revision=revision,
             node=self._config.node,
             partitions=tuple(self._upload(place, sealed)),
@@ -224,6 +226,7 @@ def _record(made: Manifest, document: bytes) -> dict[str, Any]:
         "sequence": made.sequence,
         "manifest_sha256": manifest.sha256(document),
         "created": made.created,
+        "retention_class": made.retention_class,
         "node": made.node,
         "revision": made.revision,
         "partitions": [entry.name for entry in made.partitions],

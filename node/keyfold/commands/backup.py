@@ -38,7 +38,9 @@ def register(subparsers: Subparsers) -> None:
 
 def _run(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
     with writer(context) as remote:
-        backup = Backup(ClusterState(context.agent), remote, partial(_sign, context), context.config, context.clock)
+        backup = Backup(
+            ClusterState(context.agent), remote, partial(sign_with_system, context), context.config, context.clock
+        )
         if args.dry_run:
             return {"changed": False, "set": _planned(backup.plan(args.partition))}
         made = backup.run(args.partition, daily=args.daily)
@@ -47,7 +49,7 @@ def _run(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
         return {"changed": True, "set": _published(made)}
 
 
-def _sign(context: Context, message: bytes, epoch: int) -> bytes:
+def sign_with_system(context: Context, message: bytes, epoch: int) -> bytes:
     return sign(context.config.partition_directory(SYSTEM), credential("system.pin"), message, epoch)
 
 

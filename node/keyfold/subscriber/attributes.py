@@ -43,7 +43,6 @@ BYTES = {
     "CKA_PUBLIC_EXPONENT": 0x122,
     "CKA_EC_PARAMS": 0x180,
     "CKA_EC_POINT": 0x181,
-    "CKA_CHECK_VALUE": 0x90,
 }
 TYPES = NUMBERS | BOOLEANS | BYTES
 
@@ -72,10 +71,9 @@ TEMPLATE: Mapping[str, tuple[str, ...]] = {
         *("CKA_ENCRYPT", "CKA_DECRYPT", "CKA_SIGN", "CKA_VERIFY", "CKA_WRAP", "CKA_UNWRAP"),
     ),
 }
-# What only proves that an imported key is the one that was exported.
+# What only proves that an imported key is the one that was exported; a secret key proves itself by its use.
 PROOF: Mapping[str, tuple[str, ...]] = {
     "private": ("CKA_MODULUS", "CKA_PUBLIC_EXPONENT", "CKA_EC_PARAMS", "CKA_EC_POINT"),
-    "secret": ("CKA_CHECK_VALUE",),
 }
 KEY_TYPES = {
     "public": (CKK_RSA, CKK_EC),

@@ -113,7 +113,7 @@ static CK_RV create_object(CK_SESSION_HANDLE session, CK_ATTRIBUTE_PTR template,
         if ((permitted & POLICY_KEY_IMPORT) == 0)
             rv = CKR_ATTRIBUTE_VALUE_INVALID;
         else
-            rv = key_template_make(&wanted, permitted, FROM_TEMPLATE, template, count);
+            rv = key_template_make(&wanted, permitted, NULL, template, count);
     }
     if (rv == CKR_OK)
         rv = softhsm->C_CreateObject(session, wanted.attributes, wanted.count, object);
@@ -139,7 +139,7 @@ static CK_RV copy_object(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE source, CK_
                         said == TOKEN_POSSIBLE || (said == TOKEN_UNSAID && nature.tokenness != SESSION_OBJECT),
                         &permitted);
     if (rv == CKR_OK && nature.tokenness != UNKNOWN_OBJECT && nature.may_be_key)
-        rv = key_template_make(&wanted, permitted, FROM_COPY, template, count);
+        rv = key_template_make(&wanted, permitted, &nature, template, count);
     if (rv == CKR_OK)
         rv = softhsm->C_CopyObject(session, source, wanted.attributes, wanted.count, copy);
     key_template_free(&wanted);
@@ -168,7 +168,7 @@ static CK_RV generate_key(CK_SESSION_HANDLE session, CK_MECHANISM_PTR mechanism,
     if (rv == CKR_OK)
         rv = mechanisms_admit(session, mechanism);
     if (rv == CKR_OK && !generates_parameters(mechanism))
-        rv = key_template_make(&wanted, permitted, FROM_TEMPLATE, template, count);
+        rv = key_template_make(&wanted, permitted, NULL, template, count);
     if (rv == CKR_OK)
         rv = softhsm->C_GenerateKey(session, mechanism, wanted.attributes, wanted.count, key);
     key_template_free(&wanted);
@@ -205,7 +205,7 @@ static CK_RV generate_key_pair(CK_SESSION_HANDLE session, CK_MECHANISM_PTR mecha
     if (rv == CKR_OK)
         rv = mechanisms_admit(session, mechanism);
     if (rv == CKR_OK)
-        rv = key_template_make(&wanted, permitted, FROM_TEMPLATE, private_template, private_count);
+        rv = key_template_make(&wanted, permitted, NULL, private_template, private_count);
     if (rv == CKR_OK)
         rv = softhsm->C_GenerateKeyPair(session, mechanism, public_template, public_count, wanted.attributes,
                                         wanted.count, public_key, private_key);
@@ -230,7 +230,7 @@ static CK_RV unwrap_key(CK_SESSION_HANDLE session, CK_MECHANISM_PTR mechanism, C
     if (rv == CKR_OK)
         rv = mechanisms_admit(session, mechanism);
     if (rv == CKR_OK)
-        rv = key_template_make(&wanted, permitted, FROM_TEMPLATE, template, count);
+        rv = key_template_make(&wanted, permitted, NULL, template, count);
     if (rv == CKR_OK)
         rv = softhsm->C_UnwrapKey(session, mechanism, unwrapping_key, wrapped, wrapped_length, wanted.attributes,
                                   wanted.count, key);
@@ -252,7 +252,7 @@ static CK_RV derive_key(CK_SESSION_HANDLE session, CK_MECHANISM_PTR mechanism, C
     if (rv == CKR_OK)
         rv = mechanisms_admit(session, mechanism);
     if (rv == CKR_OK)
-        rv = key_template_make(&wanted, permitted, FROM_TEMPLATE, template, count);
+        rv = key_template_make(&wanted, permitted, NULL, template, count);
     if (rv == CKR_OK)
         rv = softhsm->C_DeriveKey(session, mechanism, base_key, wanted.attributes, wanted.count, key);
     key_template_free(&wanted);

@@ -86,7 +86,7 @@ static CK_RV with_added(struct key_template *self, const CK_ATTRIBUTE *added, CK
     return CKR_OK;
 }
 
-CK_RV key_template_make(struct key_template *self, unsigned permitted, enum key_origin origin,
+CK_RV key_template_make(struct key_template *self, unsigned permitted, const struct object_nature *source,
                         CK_ATTRIBUTE_PTR template, CK_ULONG count)
 {
     static CK_BBOOL no = CK_FALSE, yes = CK_TRUE;
@@ -100,6 +100,8 @@ CK_RV key_template_make(struct key_template *self, unsigned permitted, enum key_
         return CKR_ARGUMENTS_BAD;
     if ((permitted & POLICY_KEY_EXPORT) != 0)
         return CKR_OK;
+    if (extractable == UNSAID && source != NULL && !source->extractable)
+        extractable = SAID_FALSE;
     if ((permitted & POLICY_KEY_EXTRACT) == 0) {
         if (extractable == UNSAID) {
             added[added_count++] = (CK_ATTRIBUTE){CKA_EXTRACTABLE, &no, sizeof no};
@@ -109,8 +111,10 @@ CK_RV key_template_make(struct key_template *self, unsigned permitted, enum key_
             return CKR_ATTRIBUTE_VALUE_INVALID;
     }
     /* SoftHSM's default is not extractable; a copy is what its source is. */
-    if (extractable == UNSAID && origin == FROM_TEMPLATE)
+    if (extractable == UNSAID && source == NULL)
         extractable = SAID_FALSE;
+    if (sensitive == UNSAID && source != NULL && source->sensitive)
+        sensitive = SAID_TRUE;
     if (sensitive == UNSAID)
         added[added_count++] = (CK_ATTRIBUTE){CKA_SENSITIVE, &yes, sizeof yes};
     else if (sensitive != SAID_TRUE && extractable != SAID_FALSE)

@@ -2,6 +2,8 @@
 #ifndef KEYFOLD_TEMPLATE_H
 #define KEYFOLD_TEMPLATE_H
 
+#include "object.h"
+
 #include <p11-kit/pkcs11.h>
 #include <stdbool.h>
 
@@ -19,16 +21,15 @@ struct key_template {
     CK_ATTRIBUTE_PTR allocated; /* NULL: the application's */
 };
 
-/* `source` is the key that is copied, generated from nothing, …: what holds where the template says nothing. */
-enum key_origin { FROM_TEMPLATE, FROM_COPY };
-
 /*
  * The template of a new secret or private key such as `permitted` (enum policy_flag) wants it:
  * - neither key_export nor key_extract: CKA_EXTRACTABLE false, CKA_SENSITIVE true where it is not said;
  * - key_extract without key_export: CKA_SENSITIVE true, but a key that is not extractable may say false.
+ * Of a copy, `source` is what is copied (NULL otherwise): what it is already is not added, because SoftHSM lets nobody
+ * say again what cannot change any more.
  * CKR_ATTRIBUTE_VALUE_INVALID if the template says the contrary. key_template_free in every case.
  */
-CK_RV key_template_make(struct key_template *self, unsigned permitted, enum key_origin origin,
+CK_RV key_template_make(struct key_template *self, unsigned permitted, const struct object_nature *source,
                         CK_ATTRIBUTE_PTR template, CK_ULONG count);
 void key_template_free(struct key_template *self);
 

@@ -141,6 +141,7 @@ static void templates_cannot_say_it_twice(void)
 static void flags_only_become_stricter(CK_OBJECT_HANDLE closed_key)
 {
     CK_ATTRIBUTE extractable = ATTRIBUTE(CKA_EXTRACTABLE, yes), not_sensitive = ATTRIBUTE(CKA_SENSITIVE, no);
+    CK_ATTRIBUTE in_session = ATTRIBUTE(CKA_TOKEN, no);
     CK_OBJECT_HANDLE copy = 0;
 
     partition_permit(&partition, EVERYTHING);
@@ -154,6 +155,9 @@ static void flags_only_become_stricter(CK_OBJECT_HANDLE closed_key)
                  "of either");
     check(is_closed_for_good(closed_key), "the key is what it was");
     partition_permit(&partition, WITHOUT(NO_EXPORT));
+    check_number(module->C_CopyObject(session, closed_key, &in_session, 1, &copy), CKR_OK,
+                 "a key that is closed already is copied as it is: Java stores its keys so");
+    check(is_closed_for_good(copy), "and its copy is closed");
 }
 
 static void an_unwrap_template_opens_nothing(void)

@@ -75,7 +75,7 @@ def test_keys_certificates_and_data_leave_one_token_and_work_in_another(reach: R
     tool(*pair, "--key-type", "rsa:2048", "--label", "rsa", "--id", "02")
     tool(*pair, "--key-type", "EC:secp384r1", "--label", "p384", "--id", "03")
     tool("--keygen", "--extractable", "--key-type", "AES:32", "--label", "aes", "--id", "04")
-    tool("--keygen", "--extractable", "--key-type", "GENERIC:20", "--label", "generic", "--id", "05")
+    tool("--keygen", "--extractable", "--key-type", "GENERIC:32", "--usage-sign", "--label", "generic", "--id", "05")
     (tmp_path / "data").write_bytes(b"\0\xffnote")
     tool("--write-object", str(tmp_path / "data"), "--type", "data", "--label", "note", "--application-label", "app")
 

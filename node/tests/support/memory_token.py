@@ -7,6 +7,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives import hashes, keywrap, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from keyfold.errors import KeyfoldError
 from keyfold.subscriber.attributes import TYPES, Value
@@ -68,8 +69,6 @@ class MemoryToken:
         except keywrap.InvalidUnwrap:
             del self.store[handle]
             raise refuse("internal", "PKCS#11 answered CKR_WRAPPED_KEY_INVALID") from None
-        if row["CKA_CLASS"] == 4:
-            row["CKA_CHECK_VALUE"] = row["secret"][:3]
         return handle
 
     def create(self, template: Mapping[int, Any]) -> int:
@@ -96,6 +95,12 @@ class MemoryToken:
         signature = private.sign(digest, ec.ECDSA(utils.Prehashed(hashes.SHA256())))
         return b"".join(part.to_bytes(32, "big") for part in utils.decode_dss_signature(signature))
 
+    def answer(self, key: int, key_type: int, digest: bytes) -> bytes | None:
+        if key_type != 0x1F or not self.store[key].get("CKA_ENCRYPT"):
+            return None
+        block = Cipher(algorithms.AES(self.store[key]["secret"]), modes.ECB()).encryptor()
+        return block.update(digest) + block.finalize()
+
 
 def p256_pair(identifier: bytes, label: bytes, **private: Any) -> list[dict[str, Any]]:
     """Public and private half, extractable."""
@@ -120,8 +125,8 @@ def p256_pair(identifier: bytes, label: bytes, **private: Any) -> list[dict[str,
 
 def aes_key(label: bytes, **more: Any) -> dict[str, Any]:
     secret = label.ljust(32, b"k")
-    row = {"CKA_CLASS": 4, "CKA_KEY_TYPE": 0x1F, "CKA_LABEL": label, "CKA_EXTRACTABLE": True, "secret": secret}
-    return {**row, "CKA_CHECK_VALUE": secret[:3], **more}
+    row = {"CKA_CLASS": 4, "CKA_KEY_TYPE": 0x1F, "CKA_LABEL": label, "CKA_EXTRACTABLE": True, "CKA_ENCRYPT": True}
+    return {**row, "secret": secret, **more}
 
 
 def store(*rows: dict[str, Any]) -> dict[int, dict[str, Any]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,7 +75,7 @@ def opener(token: Any) -> Callable[[str], Any]:
 
 
 @contextmanager
-def serving(path: Path, agent: Any, token: Any, **limits: float) -> Iterator[main.SubscriberServer]:
+def serving(path: Path, agent: Any, token: Any, **limits: float) -> Iterator[None]:
     """The real server on a socket, a process per connection; only the agent and the token are others'."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -84,11 +84,12 @@ def serving(path: Path, agent: Any, token: Any, **limits: float) -> Iterator[mai
         server.served = (agent, token)
         for name, value in limits.items():
             setattr(server, name, value)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+        # A process, as on a node: what it forks must not hold what the test's own threads have open.
+        process = multiprocessing.get_context("fork").Process(target=server.serve_forever, args=(0.01,), daemon=True)
+        process.start()
+        yield
+        process.terminate()
+        process.join()
 
 
 class _Handler(main._Handler):

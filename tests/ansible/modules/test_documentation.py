@@ -113,7 +113,7 @@ def test_returned_keys_are_documented(name: str, run: Any, fake: Any) -> None:
         "keyfold_object_info": {"partition": "acme"},
         "keyfold_login": {"partition": "acme"},
         "keyfold_partition": {"partitions": []},
-        "keyfold_restore": {"partition": "acme", "ticket": "T"},
+        "keyfold_restore": {"approval": {"request": "cmVxdWVzdA==", "signatures": ["s"]}},
     }
     documented = set(yaml.safe_load(load(name).RETURN))
     done = run(name, **arguments.get(name, {}))

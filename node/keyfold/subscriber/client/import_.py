@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,7 +17,7 @@ from keyfold.subscriber.attributes import from_json
 from keyfold.subscriber.client.bundle import Bundle
 from keyfold.subscriber.client.connection import Node
 from keyfold.subscriber.client.export import OAEP, described
-from keyfold.subscriber.client.proof import public_key, signed
+from keyfold.subscriber.client.proof import answered, public_key, signed
 
 _SECRET_KINDS = ("private", "secret")
 
@@ -51,7 +52,7 @@ def import_(node: Node, pin: str, bundle: Bundle, *, skip_existing: bool, check:
         try:
             if wanted and bundle.kek is not None:
                 _send_kek(node, begun, bundle.kek)
-            results = [_add(node, row) for row in rows]
+            results = [_add(node, row, bundle.kek) for row in rows]
         except BaseException:
             # Whatever came in goes again; if the connection is gone, what is there shows as existing next time.
             with suppress(KeyfoldError):
@@ -70,12 +71,12 @@ def _send_kek(node: Node, begun: Mapping[str, Any], kek: bytes) -> None:
     node.ask("import_key", kek=base64.b64encode(recipient.encrypt(kek, OAEP)).decode())
 
 
-def _add(node: Node, row: Mapping[str, Any]) -> dict[str, Any]:
+def _add(node: Node, row: Mapping[str, Any], kek: bytes | None) -> dict[str, Any]:
     challenge = secrets.token_bytes(32)
     digest = base64.b64encode(hashlib.sha256(challenge).digest()).decode()
     sent = {key: row[key] for key in ("class", "attributes", "wrapped") if key in row}
     reply = node.ask("import_object", object=sent, digest=digest)
-    verified = _verified(row, reply, challenge)
+    verified = _verified(row, reply, challenge, kek)
     if verified == "no":
         raise KeyfoldError(
             "refused",
@@ -86,21 +87,25 @@ def _add(node: Node, row: Mapping[str, Any]) -> dict[str, Any]:
     return {**described(row), "verified": verified == "yes"}
 
 
-def _verified(row: Mapping[str, Any], reply: Mapping[str, Any], challenge: bytes) -> str:
-    """`yes`, `no`, or `unknown`: a key that may not sign, or whose public half did not travel, cannot prove itself."""
-    kind = row["class"]
+def _verified(row: Mapping[str, Any], reply: Mapping[str, Any], challenge: bytes, kek: bytes | None) -> str:
+    """`yes`, `no`, or `unknown`: a key that may not be used, or without its public half, cannot prove itself."""
+    kind, key_type = row["class"], row["attributes"].get("CKA_KEY_TYPE")
     if kind not in _SECRET_KINDS:
         return "yes"
-    recorded, seen = from_json(kind, row["proof"]), from_json(kind, reply["proof"])
-    compared = [name for name in seen if name in recorded and recorded[name] != b""]
+    answer = None if reply["answer"] is None else base64.b64decode(reply["answer"])
+    if kind == "secret":
+        expected = answered(key_type, kek or b"", base64.b64decode(row["wrapped"]), hashlib.sha256(challenge).digest())
+        if expected is None or answer is None:
+            return "unknown"
+        return "yes" if hmac.compare_digest(expected, answer) else "no"
+    recorded, seen = from_json(kind, row["proof"]), from_json(kind, reply["seen"])
+    compared = [name for name in seen if recorded.get(name) and seen[name]]
     if any(seen[name] != recorded[name] for name in compared):
         return "no"
-    if kind == "secret":
+    key = public_key(key_type, recorded)
+    if key is None or answer is None:
         return "yes" if compared else "unknown"
-    key = public_key(row["attributes"].get("CKA_KEY_TYPE"), recorded)
-    if key is None or reply["signature"] is None:
-        return "yes" if compared else "unknown"
-    return "yes" if signed(key, base64.b64decode(reply["signature"]), challenge) else "no"
+    return "yes" if signed(key, answer, challenge) else "no"
 
 
 def _name(row: Mapping[str, Any]) -> str:

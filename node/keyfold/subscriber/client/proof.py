@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes, keywrap, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from keyfold.subscriber.attributes import CKK_RSA, Value
+from keyfold.subscriber.attributes import CKK_AES, CKK_GENERIC_SECRET, CKK_RSA, Value
 
 # ASN.1: SEQUENCE { SEQUENCE { OID ecPublicKey, parameters }, BIT STRING point }.
 _EC_PUBLIC_KEY = bytes.fromhex("06072a8648ce3d0201")
@@ -41,6 +43,23 @@ def signed(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey, signature: bytes, 
     except InvalidSignature:
         return False
     return True
+
+
+def answered(key_type: object, kek: bytes, wrapped: bytes, digest: bytes) -> bytes | None:
+    """What the secret key answers to 32 bytes: AES-ECB, or HMAC-SHA256 of a generic one; None for other types.
+
+    Its value is in clear here for this moment, in memory. ValueError if it is not wrapped under `kek`.
+    """
+    if key_type not in (CKK_AES, CKK_GENERIC_SECRET):
+        return None
+    try:
+        value = keywrap.aes_key_unwrap_with_padding(kek, wrapped)
+    except keywrap.InvalidUnwrap as error:
+        raise ValueError("the key is not wrapped under the bundle's key") from error
+    if key_type == CKK_GENERIC_SECRET:
+        return hmac.digest(value, digest, "sha256")
+    block = Cipher(algorithms.AES(value), modes.ECB()).encryptor()  # noqa: S305 - a challenge, not a message
+    return block.update(digest) + block.finalize()
 
 
 def _spki(parameters: bytes, point: bytes) -> bytes:

@@ -41,10 +41,10 @@ def objects(reply: Reply) -> str:
 
 
 def restore_points(reply: Reply) -> str:
-    rows = [("set", "created", "objects", "state")]
+    rows = [("set", "created", "state")]
     for row in reply["restore_points"]:
         state = "verified" if row["verified"] else "not verified"
-        rows.append((row["set_id"], row["created"], str(row["objects"]), state))
+        rows.append((row["set_id"], row["created"], state))
     return table(rows)
 
 

@@ -150,7 +150,7 @@ class Export:
 
     def _proof(self, handle: Handle, kind: str, attributes: Mapping[str, Value]) -> dict[str, Value]:
         """What an import can be checked with; an elliptic curve's point is in the public half alone."""
-        proof = self._token.read(handle, PROOF[kind])
+        proof = self._token.read(handle, PROOF.get(kind, ()))
         identifier = attributes.get("CKA_ID")
         if kind == "private" and attributes.get("CKA_KEY_TYPE") == CKK_EC and isinstance(identifier, bytes):
             for half in self._token.find(2, id=identifier):

@@ -58,7 +58,7 @@ class Import:
         self._kek = self._token.unwrap_kek(self._transport, _bytes(wrapped))
 
     def add(self, row: object, digest: object) -> dict[str, Any]:
-        """`{"signature", "proof"}` of a private key, `{"proof"}` of a secret one, nothing of other objects."""
+        """Of a key `{"answer"}` to the challenge `digest`, null if it may not, and `{"seen"}`: its public numbers."""
         if not isinstance(row, dict):
             raise _invalid("an object is missing")
         kind = str(row.get("class"))
@@ -104,14 +104,13 @@ class Import:
             raise _invalid("the key that unwraps it is missing")
         handle = self._token.unwrap(self._kek, _bytes(row.get("wrapped")), template)
         self._added.append(handle)
-        if kind == "secret":
-            return {"proof": to_json(self._token.read(handle, ("CKA_CHECK_VALUE",)))}
         if len(digest) != _DIGEST_BYTES:
-            raise _invalid(f"what is to be signed has not {_DIGEST_BYTES} bytes")
+            raise _invalid(f"the challenge has not {_DIGEST_BYTES} bytes")
         key_type = attributes["CKA_KEY_TYPE"]
-        signature = self._token.sign(handle, int(key_type), digest) if isinstance(key_type, int) else None
-        proof = to_json(self._token.read(handle, ("CKA_MODULUS", "CKA_PUBLIC_EXPONENT")))
-        return {"signature": None if signature is None else base64.b64encode(signature).decode(), "proof": proof}
+        prove = self._token.sign if kind == "private" else self._token.answer
+        answer = prove(handle, int(key_type), digest) if isinstance(key_type, int) else None
+        seen = self._token.read(handle, ("CKA_MODULUS", "CKA_PUBLIC_EXPONENT") if kind == "private" else ())
+        return {"answer": None if answer is None else base64.b64encode(answer).decode(), "seen": to_json(seen)}
 
     def _allowed(self, kind: str, attributes: dict[str, Value]) -> dict[str, Value]:
         """A bundle cannot bring back more freedom than the policy gives new keys."""

@@ -130,7 +130,7 @@ class Token:
 
     def unwrap(self, by: Handle, wrapped: bytes, template: Mapping[int, Any], mechanism: Any = WRAP) -> Handle:
         rows = _texts(list(template.items()))
-        return self._did(lambda: self._session.unwrapKey(by, tuple(wrapped), rows, mechanism))
+        return self._did(lambda: self._session.unwrapKey(by, wrapped, rows, mechanism))
 
     def create(self, template: Mapping[int, Any]) -> Handle:
         return self._did(lambda: self._session.createObject(_texts(list(template.items()))))
@@ -146,6 +146,20 @@ class Token:
             return bytes(self._session.sign(key, _SHA256_DIGEST_INFO + digest if rsa else digest, mechanism))
         except PyKCS11.PyKCS11Error:
             return None
+
+    def answer(self, key: Handle, key_type: int, digest: bytes) -> bytes | None:
+        """What only this secret key makes of 32 bytes: AES-ECB, or HMAC-SHA256 of a generic one; None if it may not.
+
+        SoftHSM 2.6.1 gives an unwrapped key no CKA_CHECK_VALUE.
+        """
+        try:
+            if key_type == PyKCS11.CKK_AES:
+                return bytes(self._session.encrypt(key, digest, PyKCS11.Mechanism(PyKCS11.CKM_AES_ECB)))
+            if key_type == PyKCS11.CKK_GENERIC_SECRET:
+                return bytes(self._session.sign(key, digest, PyKCS11.Mechanism(PyKCS11.CKM_SHA256_HMAC)))
+        except PyKCS11.PyKCS11Error:
+            pass
+        return None
 
     def _values(self, handle: Handle, names: tuple[str, ...]) -> Iterator[tuple[str, Value]]:
         for name in names:

@@ -53,10 +53,10 @@ def store() -> MemoryStore:
         keep(store, keys.live(name, "1.object"), f"{name}-live")
         keep(store, keys.invalidated(name, "2.object"), f"{name}-gone", b"22")
         put(store, keys.records("handover", name), {"user": f"for {name}", "user_sealed_to": "k", "so": "officers'"})
-    for number, names in ((1, ("acme", "beta")), (2, ("beta",)), (3, ("acme",))):
-        parts = [{"name": name, "objects": number} for name in names]
-        record = {"set_id": f"set-{number}", "created": f"2026-11-2{number}", "verified": True, "partitions": parts}
-        put(store, keys.records("backup_set", str(number)), record)
+    for day, names in ((14, ("acme",)), (21, ("acme", "beta")), (22, ("beta",)), (23, ("acme",))):
+        created = f"2026-11-{day}T02:30:00.000000Z"
+        record = {"set_id": f"set-{day}", "created": created, "verified": True, "partitions": names}
+        put(store, keys.records("backup_set", str(day)), record)
     return store
 
 
@@ -104,8 +104,10 @@ def test_quota_counts_live_and_invalidated_bytes_apart_and_both(ask: Any) -> Non
     assert quota["free_bytes"] == 1000 - 120 - 70
 
 
-def test_restore_points_are_the_sets_with_the_partition_newest_first(ask: Any) -> None:
-    assert [point["set_id"] for point in ask("restore_points")["restore_points"]] == ["set-3", "set-1"]
+def test_restore_points_are_the_sets_with_the_partition_that_are_kept_newest_first(ask: Any) -> None:
+    points = ask("restore_points")["restore_points"]
+    assert [point["set_id"] for point in points] == ["set-23", "set-21"]
+    assert points[0] == {"set_id": "set-23", "created": "2026-11-23T02:30:00.000000Z", "verified": True}
 
 
 def test_the_subscriber_gets_the_user_pin_as_it_was_sealed_and_never_the_so_pin(ask: Any) -> None:

@@ -221,6 +221,33 @@ def test_a_key_that_is_not_the_one_that_left_is_refused_and_nothing_stays(keypai
     assert token.store == {}
 
 
+def test_a_secret_key_that_answers_as_another_is_refused_and_nothing_stays(keypair: Path, tmp_path: Path) -> None:
+    token = MemoryToken(store(aes_key(b"disk")))
+    node = DirectNode(Conversation(RecordingAgent(tmp_path / "a", key_extract=True), opener(token)))
+    bundle = exported(node, keypair, tmp_path / "out.age")
+    liar = MemoryToken({})
+    liar.answer = lambda key, key_type, digest: b"a" * 32  # type: ignore[method-assign]
+    with pytest.raises(KeyfoldError, match="disk") as refused:
+        import_(
+            DirectNode(Conversation(RecordingAgent(tmp_path / "b"), opener(liar))), PIN, bundle, skip_existing=False
+        )
+    assert refused.value.code == "refused"
+    assert liar.store == {}
+
+
+def test_a_key_that_may_not_be_used_is_imported_and_said_not_to_be_verified(keypair: Path, tmp_path: Path) -> None:
+    token = MemoryToken(store(aes_key(b"disk", CKA_ENCRYPT=False)))
+    node = DirectNode(Conversation(RecordingAgent(tmp_path / "a", key_extract=True), opener(token)))
+    bundle = exported(node, keypair, tmp_path / "out.age")
+    again = import_(
+        DirectNode(Conversation(RecordingAgent(tmp_path / "b"), opener(MemoryToken({})))),
+        PIN,
+        bundle,
+        skip_existing=False,
+    )
+    assert [row["verified"] for row in again["imported"]] == [False]
+
+
 def test_an_import_cannot_bring_back_more_freedom_than_the_policy_gives(keypair: Path, tmp_path: Path) -> None:
     loose = aes_key(b"disk", CKA_SENSITIVE=False)
     node = DirectNode(Conversation(RecordingAgent(tmp_path / "a", key_extract=True), opener(MemoryToken(store(loose)))))
