@@ -175,12 +175,17 @@ class FakeAgent:
 
     def _status(self) -> dict[str, Any]:
         nodes = {"hsm1": "up", "hsm2": "down", "hsm3": "up"}
+        rows = [{**row, "policy": {"max_size_bytes": 0}, "locked": {}} for row in self._partition_list()["partitions"]]
         return {
             "revision": self.revision,
             "nodes": [
-                {"name": name, "agent": state, "applied_revision": self.revision if state == "up" else 0}
+                {"name": name, "agent": state, "lag": 0, "applied_revision": self.revision if state == "up" else 0}
                 for name, state in nodes.items()
             ],
+            "cluster": None,
+            "etcd": [],
+            "partitions": rows,
+            "audit": {"pending": 0, "oldest_pending_seconds": None},
         }
 
     # Approvals are the real agent's matter (test_restoring): here everything is approved.
@@ -265,8 +270,3 @@ class FakeAgent:
 
     def _partition_handover(self, partitions: list[str]) -> dict[str, Any]:
         return {"handover": {name: self.records["handover"][name] for name in partitions}}
-
-    def _status(self) -> dict[str, Any]:
-        rows = [{**row, "policy": {"max_size_bytes": 0}, "locked": {}} for row in self._partition_list()["partitions"]]
-        audit = {"pending": 0, "oldest_pending_seconds": None}
-        return {"cluster": None, "etcd": [], "nodes": [], "partitions": rows, "audit": audit}
