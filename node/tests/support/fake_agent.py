@@ -186,10 +186,6 @@ class FakeAgent:
                 {"name": name, "agent": state, "lag": 0, "applied_revision": self.revision if state == "up" else 0}
                 for name, state in nodes.items()
             ],
-            "cluster": None,
-            "etcd": [],
-            "partitions": rows,
-            "audit": {"pending": 0, "oldest_pending_seconds": None},
         }
 
     # Approvals are the real agent's matter (test_restoring): here everything is approved.
