@@ -26,7 +26,7 @@ class Agent:
         service: Any = admin.service
         partitions = Partitions(service)
         unused: Any = None
-        self._snapshot = AdminOperations(service, unused, partitions, unused).table()["snapshot"]
+        self._snapshot = AdminOperations(service, unused, partitions).table()["snapshot"]
         self._between = between
 
     def call(self, op: str, **params: Any) -> dict[str, Any]:
