@@ -25,10 +25,12 @@ run_shellcheck() {
   ours | xargs awk 'FNR == 1 && /^#!.*[\/ ](ba)?sh( |$)|^# shellcheck shell=/ { print FILENAME }' | xargs shellcheck
 }
 
-run_unit() {
+run_unit() { # [MARKERS]
   apt_install age
-  timeout --foreground 900 pytest -m 'not container'
+  timeout --foreground 900 pytest -m "not container${1:+ and $1}"
 }
+
+run_unit_quick() { run_unit 'not exhaustive'; }
 
 # The newest packages, on a machine that has what a node has and nothing else.
 run_package() {
@@ -54,7 +56,7 @@ run_package() {
 # so that nothing is written into the checkout.
 in_build_image() {
   {
-    ours node tests module_utils library pyproject.toml
+    ours node tests module_utils library pyproject.toml roles/monitoring/files
     echo .keyfold/dist/keyfold-node.deb
     # Debian has no WsgiDAV; it is plain Python, as is what it needs.
     find .venv/lib/python3*/site-packages/{wsgidav,cheroot,jaraco,more_itertools,json5,jinja2,markupsafe,yaml} -type f -not -name '*.so' -not -name '*.pyc'

@@ -1,49 +1,40 @@
 #!/usr/bin/python
-"""Ansible module: restore a partition, or some of its keys, from a backup set."""
+"""Ansible module: carry out an approved restore."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.keyfold import COMMAND_OPTION, KeyfoldCommandError, NodeCommand, conclude, diff
+from ansible.module_utils.keyfold import COMMAND_OPTION, NodeCommand, conclude, diff
+from ansible.module_utils.keyfold_approval import APPROVAL_OPTION, with_approval
 
 DOCUMENTATION = r"""
 module: keyfold_restore
-short_description: Restore a partition of a Keyfold cluster, or some of its keys
+short_description: Carry out an approved restore of a Keyfold cluster, a partition, or some of its keys
 description:
-  - Brings back what a backup set has and the partition has not (mode C(merge)). What is live is never removed or
-    overwritten; an object that is live with another content is reported as V(changed) and left alone.
-  - Without O(labels), O(ids) and O(object_class) the whole partition is restored.
+  - Does what a request of kind C(restore) asks for, which officers have signed. What is restored, from which set and
+    in which mode stands in the request and nowhere else; C(keyfold restore request) writes one.
+  - Before anything that is live is changed or removed, its present state is kept as a backup set of its own.
   - Run it on a node of the backup site; only those reach the store. Every other node follows.
-  - Running it again after an interruption is safe.
+  - Running it again after an interruption goes on with it; after it has finished, nothing is changed.
 options:
-  partition:
-    description: The partition; it may itself be gone.
-    type: str
+  approval:
+    description:
+      - The request and its signatures, as the lookup P(keyfold_approval#lookup) returns them. In check mode nobody has
+        to have signed.
+    type: dict
     required: true
-  set:
-    description: ID of the backup set, or V(latest).
-    type: str
-    default: latest
-  labels:
-    description: Only objects with one of these labels (CKA_LABEL).
-    type: list
-    elements: str
-    default: []
-  ids:
-    description: Only objects with one of these IDs (CKA_ID), in hex.
-    type: list
-    elements: str
-    default: []
-  object_class:
-    description: Only objects of this class.
-    type: str
-    choices: [private, public, secret, certificate, data]
-  ticket:
-    description: The request this restore is done for; it is recorded. Needed except in check mode.
-    type: str
+    suboptions:
+      request:
+        description: Base64 of the request file.
+        type: str
+        required: true
+      signatures:
+        description: Armored SSH signatures.
+        type: list
+        elements: str
+        required: true
   command:
     description: The node's command.
     type: path
@@ -54,50 +45,56 @@ attributes:
     description: Previews. The plan is the one that would be executed.
   diff_mode:
     support: full
-    description: The state of every object that is brought back, before and after.
+    description: The state of every object that is touched, before and after.
 author: Keyfold
 """
 
 EXAMPLES = r"""
-- name: Preview what the newest set would bring back
+- name: Preview what a request would do, before anybody signs it
   keyfold_restore:
-    partition: acme
+    approval:
+      request: "{{ asked.request }}"
+      signatures: []
+  vars:
+    asked: "{{ lookup('keyfold_approval', 'approvals/req-4711.yml') }}"
   check_mode: true
-  register: preview
 
-- name: Restore exactly what was previewed
+- name: Carry it out
   keyfold_restore:
-    partition: acme
-    set: "{{ preview.set_id }}"
-    ticket: REQ-4711
-
-- name: Restore one private key
-  keyfold_restore:
-    partition: acme
-    labels: [ca-2026]
-    object_class: private
-    ticket: REQ-4712
+    approval:
+      request: "{{ signed.request }}"
+      signatures: "{{ signed.signatures }}"
+  vars:
+    signed: "{{ lookup('keyfold_approval', 'approvals/req-4711.yml') }}"
 """
 
 RETURN = r"""
 set_id:
-  description: The set the plan was made from; O(set=latest) is resolved.
+  description: The backup set.
+  returned: success
+  type: str
+partition:
+  description: The partition; null for every partition of the set.
   returned: success
   type: str
 mode:
-  description: Always V(merge).
+  description: V(merge), V(replace) or V(side-by-side).
   returned: success
   type: str
 plan:
-  description: What was done, or in check mode would be, per object.
+  description: What was done, or in check mode would be, per object; empty if an earlier run had finished it.
   returned: success
   type: list
   elements: dict
   contains:
     action:
       description:
-        - V(add) - was missing; V(reactivate) - was invalidated; V(changed) - is live with another content and is
-          left alone; V(untouched) - is live as in the set.
+        - V(add) - was missing; V(reactivate) - was invalidated; V(change) - is live with another content and is put
+          back; V(remove) - is live, not in the set, and becomes invalidated; V(differs) - is live with another content
+          and is left alone; V(untouched) - is live as in the set.
+      type: str
+    partition:
+      description: The partition.
       type: str
     file:
       description: The object's file.
@@ -118,10 +115,24 @@ counts:
   description: How many objects the plan has per action.
   returned: success
   type: dict
+pins:
+  description: By partition, V(kept), V(restored) (as at the time of the set) or V(created) (with the partition).
+  returned: success
+  type: dict
 revision:
-  description: etcd's revision after the restore; null in check mode.
+  description: etcd's revision after the restore; null in check mode, and if there was nothing to do.
   returned: success
   type: int
+record:
+  description:
+    - The restore as the cluster has recorded it, with ticket, officers, counts, C(safety_set), C(chargeable), C(prices)
+      and the state of every node; null in check mode, and if there was nothing to do.
+  returned: success
+  type: dict
+report:
+  description: The same for the subscriber, as text.
+  returned: success
+  type: str
 code:
   description: Name of the error, see docs/interfaces.md.
   returned: failure
@@ -135,59 +146,37 @@ exit_code:
 """
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    "partition": {"type": "str", "required": True},
-    "set": {"type": "str", "default": "latest"},
-    "labels": {"type": "list", "elements": "str", "default": []},
-    "ids": {"type": "list", "elements": "str", "default": []},
-    "object_class": {"type": "str", "choices": ["private", "public", "secret", "certificate", "data"]},
-    "ticket": {"type": "str"},
+    "approval": {**APPROVAL_OPTION, "required": True},
     "command": COMMAND_OPTION,
 }
 
-_RETURNED = ("set_id", "mode", "plan", "counts", "revision")
-# What becomes live, by action, and what it was before.
-_BEFORE = {"add": "missing", "reactivate": "invalidated"}
+_RETURNED = ("set_id", "partition", "mode", "plan", "counts", "pins", "revision", "record", "report")
+# What is touched, by action: what it is before and after.
+_STATES = {
+    "add": ("missing", "live"),
+    "reactivate": ("invalidated", "live"),
+    "change": ("live, other content", "live"),
+    "remove": ("live", "invalidated"),
+}
 
 
 def restore(module: AnsibleModule, command: NodeCommand) -> dict[str, Any]:
-    """Carry out the plan, or in check mode show it."""
-    params = module.params
-    if module.check_mode:
-        reply = command.run(["restore", "preview", *_selection(params)])
-    elif not params["ticket"]:
-        raise KeyfoldCommandError(
-            "a restore is done for a ticket, and none was given",
-            not_done=f"nothing was restored to partition {params['partition']}",
-            next_step="give the restore request's number as ticket, or preview in check mode",
-            code="invalid",
-            exit_code=2,
-        )
-    else:
-        reply = command.run(["restore", "apply", *_selection(params), f"--ticket={params['ticket']}"])
-    brought = [row for row in reply["plan"] if row["action"] in _BEFORE]
+    """Carry out the request, or in check mode show its plan."""
+    verb = "preview" if module.check_mode else "apply"
+    reply = command.run(["restore", verb, "--request=-"], with_approval({}, module.params["approval"]))
+    touched = {_title(row): _STATES[row["action"]] for row in reply["plan"] if row["action"] in _STATES}
     return {
-        "changed": bool(brought),
+        "changed": bool(touched) if module.check_mode else reply["changed"],
         **{key: reply[key] for key in _RETURNED},
         **diff(
             module,
-            {_title(row): _BEFORE[row["action"]] for row in brought},
-            {_title(row): "live" for row in brought},
+            {title: before for title, (before, _) in touched.items()},
+            {title: after for title, (_, after) in touched.items()},
         ),
     }
 
 
-def _selection(params: Mapping[str, Any]) -> list[str]:
-    # With '=' a value that begins with '-' stays a value.
-    return [
-        f"--partition={params['partition']}",
-        f"--set={params['set']}",
-        *(f"--label={label}" for label in params["labels"]),
-        *(f"--id={identifier}" for identifier in params["ids"]),
-        *([f"--class={params['object_class']}"] if params["object_class"] else []),
-    ]
-
-
-def _title(row: Mapping[str, Any]) -> str:
+def _title(row: dict[str, Any]) -> str:
     return f"{row['class']} {row['label'] or '(no label)'} {row['file']}"
 
 

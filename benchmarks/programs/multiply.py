@@ -1,9 +1,10 @@
-"""Bring a partition to many objects quickly: multiply.py PARTITION COUNT, as root.
+"""Bring a partition to many objects quickly: multiply.py PARTITION COUNT < APPROVAL, as root.
 
-Copies of the objects it has, under new file names, are given to the agent as a restore would give them: they go
+Copies of the objects it has, under new file names, are given to the agent as an approved restore gives them: they go
 through etcd to every node. SoftHSM, asked for each, would need minutes.
 """
 
+import json
 import sys
 import uuid
 from itertools import cycle, islice
@@ -17,6 +18,7 @@ _CALL_OBJECTS = 960
 
 def main() -> None:
     partition, count = sys.argv[1], int(sys.argv[2])
+    approval = json.load(sys.stdin)
     agent = AgentClient(config.load().agent_socket)
     snapshot = agent.stream("snapshot", partitions=[partition])
     there = [row for row in snapshot if "file" in row and row["file"] != "token.object"]
@@ -24,14 +26,11 @@ def main() -> None:
         {"file": f"{uuid.uuid4()}.object", "meta": row["meta"], "data": row["data"]}
         for row in islice(cycle(there), count - len(there))
     ]
+    agent.call("restore_begin", approval=approval, begun={})
     for start in range(0, len(copies), _CALL_OBJECTS):
-        agent.call(
-            "restore",
-            partition=partition,
-            ticket="BENCH",
-            create=False,
-            objects=copies[start : start + _CALL_OBJECTS],
-        )
+        part = copies[start : start + _CALL_OBJECTS]
+        agent.call("restore_apply", approval=approval, partition=partition, objects=part)
+    agent.call("restore_finish", approval=approval, result={})
 
 
 main()

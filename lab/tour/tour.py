@@ -5,6 +5,9 @@ from __future__ import annotations
 import secrets
 import sys
 import time
+from pathlib import Path
+
+import yaml
 
 from lab.handover import subscriber_key
 from lab.officers import OFFICERS, approve
@@ -227,8 +230,11 @@ class Tour:
                 self._say.did(node, "they are gone")
 
     def restore(self) -> None:
-        with self._say.step(f"Preview, then restore partition {PARTITION} from the WebDAV store"):
-            arguments = ("-e", f"restore_partition={PARTITION}", "-e", f"restore_ticket=TOUR-{self._round}")
+        with self._say.step(
+            f"Two officers approve it; preview, then restore partition {PARTITION} from the WebDAV store"
+        ):
+            request = self._approved_restore()
+            arguments = ("-e", f"request={request}")
             for what, more in (("--check: the preview", ("--check", "--diff")), ("the restore", ("-e", "confirm=yes"))):
                 begun = time.monotonic()
                 playbook("restore", *arguments, *more)
@@ -237,6 +243,14 @@ class Tour:
             missing = {self._rsa, self._ec, self._aes, self._late} - self.app.labels()
             if missing:
                 raise StepFailed(f"not restored: {missing}", "docker exec keyfold-hsm3 keyfold backup list")
+
+    def _approved_restore(self) -> Path:
+        """What the operator writes and two officers sign; its path on the controller."""
+        about = ("--ticket", f"TOUR-{self._round}", "--reason", "destroyed by mistake", "--requested-by", "the tour")
+        draft = keyfold("hsm3", "restore", "request", "--partition", PARTITION, *about)
+        signed = approve(CONTROLLER, f"restore-{self._round}", yaml.safe_load(draft["request"]))
+        self._say.did("officers", f"{' and '.join(OFFICERS)} sign the request (ssh-keygen -Y sign)")
+        return signed
 
     def use_again(self) -> None:
         with self._say.step("The restored keys verify the old signatures and make new ones"):

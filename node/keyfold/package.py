@@ -21,6 +21,7 @@ class Package:
     empty. `max_connections`: subscriber connections at once, each of them a process; `open_files`, `memory_bytes`
     (private writable memory) and `nice` are each process's; `cpu_weight`, `memory_max_bytes` and `tasks_max` bound all
     of them together, by cgroup. The defaults serve a partition whose package the configuration does not know.
+    `restore_price`: of one chargeable restore, as text with its currency; "" where it is agreed otherwise.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Package:
     cpu_weight: int = 50
     memory_max_bytes: int = 1024**3
     tasks_max: int = 32
+    restore_price: str = ""
 
 
 # The least and the most that systemd, Linux and HAProxy take.
@@ -59,6 +61,8 @@ def parse_package(name: str, row: Mapping[str, Any]) -> Package:
     for key, (least, most) in _RANGES.items():
         if key in row and not (type(row[key]) is int and least <= row[key] <= most):
             raise ValueError(f"package {name}: {key} {row[key]!r} is no whole number from {least} to {most}")
+    if not isinstance(row.get("restore_price", ""), str):
+        raise ValueError(f"package {name}: restore_price {row['restore_price']!r} is no text, such as '120.00 EUR'")  # noqa: TRY004
     mechanisms = tuple(row.get("mechanisms", ()))
     for mechanism in mechanisms:
         if not isinstance(mechanism, str) or _MECHANISM.fullmatch(mechanism) is None:

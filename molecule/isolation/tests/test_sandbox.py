@@ -20,6 +20,8 @@ NODE_UNITS = [
     "keyfold-provision",
     "keyfold-connections",
     "keyfold-expire",
+    "keyfold-drill",
+    "keyfold-metrics",
     "keyfold-partition-acme@x",
     "keyfold-subscriber@acme",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 
@@ -11,13 +12,25 @@ from scenario.cluster import Cluster, keyfold
 from scenario.evidence import kept
 from scenario.leaks import ALLOWED, known_secrets, where
 from scenario.machines import ROOT
+from scenario.restoring import apply, draft, signed
 
 DIGEST = "ab" * 32
 
 
 def test_every_node_holds_what_it_held_before(cluster: Cluster) -> None:
     assert cluster.await_agreement() == kept("holdings")
-    assert keyfold(cluster.nodes[0], "object", "list", "acme", "--invalidated")["objects"] == []
+    (late,) = keyfold(cluster.nodes[0], "object", "list", "acme", "--invalidated")["objects"]
+    assert bytes.fromhex(late["label"]) == b"late"
+
+
+def test_what_replace_took_away_is_in_its_safety_set(cluster: Cluster) -> None:
+    report = ROOT / ".keyfold" / os.environ["MOLECULE_SCENARIO_NAME"] / "restore-all.yml.report.json"
+    safety = json.loads(report.read_text())["safety_set"]
+    assert keyfold(cluster.node("hsm3"), "backup", "verify", safety)["ok"]
+    reply = keyfold(
+        cluster.node("hsm3"), "restore", "preview", "--partition", "acme", "--set", safety, "--mode", "replace"
+    )
+    assert (reply["counts"]["reactivate"], reply["counts"]["remove"]) == (1, 5)
 
 
 def test_the_old_signatures_verify_on_every_node_and_the_keys_sign(
@@ -32,12 +45,12 @@ def test_the_old_signatures_verify_on_every_node_and_the_keys_sign(
 
 
 def test_a_further_restore_finds_nothing_to_do(cluster: Cluster) -> None:
-    reply = keyfold(cluster.node("hsm3"), "restore", "apply", "--partition", "acme", "--ticket", "REQ-3")
-    assert reply["changed"] is False
+    reply = apply(cluster, signed(draft(cluster, "--partition", "acme"), "ada", "grace"))
+    assert (reply["changed"], reply["record"]) == (False, None)
 
 
-def test_a_restore_without_a_ticket_is_refused(cluster: Cluster) -> None:
-    done = cluster.node("hsm3").attempt("keyfold", "restore", "apply", "--partition", "acme")
+def test_a_restore_without_a_request_is_refused(cluster: Cluster) -> None:
+    done = cluster.node("hsm3").attempt("keyfold", "restore", "apply")
     assert done.returncode == 2
 
 

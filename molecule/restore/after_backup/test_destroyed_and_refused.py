@@ -17,6 +17,7 @@ from scenario.evidence import kept
 from scenario.identities import Identity, foreign
 from scenario.leaks import known_secrets
 from scenario.machines import ROOT
+from scenario.restoring import apply, draft, signed
 
 GOLDEN = ROOT / "node/tests/golden/v1/store"
 STORE = "/srv/keyfold"
@@ -78,16 +79,16 @@ def damaged(cluster: Cluster, set_id: str, script: str) -> Iterator[None]:
         store.shell(f"rm -r {home} && mv /root/kept {home}")
 
 
-def assert_refused_and_nothing_written(cluster: Cluster, *selection: str) -> str:
+def assert_refused_and_nothing_written(cluster: Cluster, set_id: str, approval: dict[str, Any] | None = None) -> None:
     before = written(cluster)
-    told = ""
-    for action in (["preview"], ["apply", "--ticket", "REQ-0"]):
+    with pytest.raises(CommandRefused) as caught:
+        preview(cluster, "--set", set_id)
+    assert (caught.value.code, caught.value.exit_code) == ("refused", 8), caught.value
+    if approval is not None:
         with pytest.raises(CommandRefused) as caught:
-            keyfold(cluster.node("hsm3"), "restore", *action, "--partition", "acme", *selection)
+            apply(cluster, approval)
         assert (caught.value.code, caught.value.exit_code) == ("refused", 8), caught.value
-        told = str(caught.value)
     assert written(cluster) == before
-    return told
 
 
 def test_destroyed_keys_are_gone_on_every_node_and_kept_as_invalidated(
@@ -115,7 +116,9 @@ def test_a_preview_shows_the_plan_and_changes_nothing(cluster: Cluster, newest: 
 
 def test_the_playbooks_dry_run_shows_the_plan_and_no_secret_and_changes_nothing(cluster: Cluster, newest: str) -> None:
     before = written(cluster)
-    done = restore_playbook("--check", "-e", "restore_partition=acme")
+    request = ROOT / ".keyfold" / os.environ["MOLECULE_SCENARIO_NAME"] / "restore-preview.yml"
+    request.write_text(draft(cluster, "--partition", "acme"))
+    done = restore_playbook("--check", "-e", f"request={request}")
     assert done.returncode == 0, done.stdout[-3000:]
     assert newest in done.stdout
     assert "reactivate" in done.stdout
@@ -123,11 +126,42 @@ def test_the_playbooks_dry_run_shows_the_plan_and_no_secret_and_changes_nothing(
     assert written(cluster) == before
 
 
-def test_the_playbook_without_a_ticket_is_refused_and_nothing_written(cluster: Cluster) -> None:
+def test_the_playbook_without_a_request_is_refused_and_nothing_written(cluster: Cluster) -> None:
     before = written(cluster)
-    done = restore_playbook("-e", "restore_partition=acme", "-e", "confirm=yes")
+    done = restore_playbook("-e", "confirm=yes")
     assert done.returncode != 0
-    assert "one ticket" in done.stdout
+    assert "one request" in done.stdout
+    assert written(cluster) == before
+
+
+def changed_after_signing(text: str) -> dict[str, Any]:
+    approval = signed(text, "ada", "grace")
+    wider = text.replace("mode: merge", "mode: replace")
+    assert wider != text
+    return {**approval, "request": base64.b64encode(wider.encode()).decode()}
+
+
+def of_another_manifest(text: str) -> dict[str, Any]:
+    lines = [line for line in text.splitlines() if not line.startswith("manifest_sha256")]
+    return signed("\n".join([*lines, f"manifest_sha256: {'ab' * 32}", ""]), "ada", "grace")
+
+
+UNAPPROVED = {
+    "nobody-signed": lambda text: signed(text),
+    "one-officer": lambda text: signed(text, "ada"),
+    "one-officer-twice": lambda text: signed(text, "ada", "ada"),
+    "changed-after-signing": changed_after_signing,
+    "another-sets-hash": of_another_manifest,
+}
+
+
+@pytest.mark.parametrize("how", UNAPPROVED.values(), ids=UNAPPROVED)
+def test_what_officers_did_not_approve_is_not_done(cluster: Cluster, how: Callable[[str], dict[str, Any]]) -> None:
+    before = written(cluster)
+    approval = how(draft(cluster, "--partition", "acme"))
+    with pytest.raises(CommandRefused) as caught:
+        apply(cluster, approval)
+    assert (caught.value.code, caught.value.exit_code) == ("unapproved", 13), caught.value
     assert written(cluster) == before
 
 
@@ -156,8 +190,9 @@ DAMAGE = {
 
 @pytest.mark.parametrize("script", DAMAGE.values(), ids=DAMAGE)
 def test_a_damaged_set_is_refused_and_nothing_written(cluster: Cluster, newest: str, script: str) -> None:
+    approval = signed(draft(cluster, "--partition", "acme"), "ada", "grace")
     with damaged(cluster, newest, script):
-        assert_refused_and_nothing_written(cluster, "--set", newest)
+        assert_refused_and_nothing_written(cluster, newest, approval)
     preview(cluster, "--set", newest)
 
 
@@ -166,7 +201,7 @@ def test_another_clusters_set_is_refused(cluster: Cluster, newest: str) -> None:
     home = cluster.store.shell(f"dirname $(find / -xdev -type d -name {newest} -print -quit)").strip()
     put(cluster, foreign, f"{home}/{foreign.name}")
     try:
-        assert_refused_and_nothing_written(cluster, "--set", foreign.name)
+        assert_refused_and_nothing_written(cluster, foreign.name)
     finally:
         cluster.store.shell(f"rm -r {home}/{foreign.name}")
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from keyfold.agent.genesis import Genesis
 from keyfold.agent.officers import OfficersOperations
 from keyfold.agent.partitions import Partitions
-from keyfold.agent.restoring import Restoring
 from keyfold.agent.server import Caller, Operation, Reply
 from keyfold.agent.service import Service
 from keyfold.audit.note import note
@@ -23,15 +22,16 @@ from keyfold.token.object_file import identity
 
 Request = Mapping[str, Any]
 
+_FEW = 32
+
 
 class AdminOperations:
-    def __init__(self, service: Service, genesis: Genesis, partitions: Partitions, restoring: Restoring) -> None:
+    def __init__(self, service: Service, genesis: Genesis, partitions: Partitions) -> None:
         self._service = service
         self._store = service.store
         self._registry = service.registry
         self._genesis = genesis
         self._partitions = partitions
-        self._restoring = restoring
         self._officers = OfficersOperations(service)
 
     def table(self) -> dict[str, Operation]:
@@ -45,7 +45,6 @@ class AdminOperations:
             "object_list": self._object_list,
             "snapshot": self._snapshot,
             "local_digests": self._local_digests,
-            "restore": self._restore,
             "record_put": self._record_put,
             "record_list": self._record_list,
             "audit_entries": self._audit_entries,
@@ -112,11 +111,12 @@ class AdminOperations:
         return self._partitions.handover([str(name) for name in request["partitions"]])
 
     def _object_list(self, caller: Caller, request: Request) -> Reply:
-        name = request["partition"]
+        name, invalidated = request["partition"], bool(request.get("invalidated"))
         days = int(self._partitions.row(name)["policy"]["invalidation_days"])
-        prefix = keys.invalidated(name) if request.get("invalidated") else keys.objects(name)
+        prefix = keys.invalidated(name) if invalidated else keys.objects(name)
+        only = request.get("files")
         rows = []
-        for item, content in self._opened(name, prefix):
+        for item, content in self._opened(name, prefix) if only is None else self._named(name, prefix, only):
             rows.append(
                 {
                     "file": item.key.removeprefix(prefix),
@@ -127,7 +127,25 @@ class AdminOperations:
                     "digest": identity(content.data),
                 }
             )
-        return {"objects": rows}
+        return {"objects": rows, **({"purged": self._purged(name, only)} if invalidated else {})}
+
+    def _named(self, name: str, prefix: str, files: Sequence[str]) -> Iterator[tuple[KeyValue, StoredObject]]:
+        """A few by name; many are read with all the others, which is faster than one by one."""
+        if len(files) > _FEW:
+            wanted = set(files)
+            yield from (one for one in self._opened(name, prefix) if one[0].key.removeprefix(prefix) in wanted)
+            return
+        sealer = self._registry.sealer(name)
+        for file in files:
+            item = self._store.get(prefix + file)
+            if item is not None:
+                yield item, sealer.open(item.key, item.value)
+
+    def _purged(self, name: str, only: Sequence[str] | None) -> list[str]:
+        if only is not None and len(only) <= _FEW:
+            return [file for file in only if self._store.get(keys.purged(name, file)) is not None]
+        found = self._store.scan(keys.purged(name), keys_only=True)
+        return [item.key.removeprefix(keys.purged(name)) for item in found]
 
     def _snapshot(self, caller: Caller, request: Request) -> Iterator[Reply]:
         """All objects of the partitions at one revision, in order of partition and file."""
@@ -153,20 +171,12 @@ class AdminOperations:
         yield {"end": True, "objects": count}
 
     def _local_digests(self, caller: Caller, request: Request) -> Reply:
-        return {"digests": self._registry.replica(request["partition"]).digests()}
+        return {"digests": self._registry.replica(request["partition"]).digests(request.get("files"))}
 
     def _opened(self, name: str, prefix: str, revision: int = 0) -> Iterator[tuple[KeyValue, StoredObject]]:
         sealer = self._registry.sealer(name)
         for item in self._store.scan(prefix, revision=revision):
             yield item, sealer.open(item.key, item.value)
-
-    def _restore(self, caller: Caller, request: Request) -> Reply:
-        objects = {
-            entry["file"]: StoredObject(entry["meta"], base64.b64decode(entry["data"], validate=True))
-            for entry in request["objects"]
-        }
-        row = request["partition_row"] if request.get("create") else None
-        return self._restoring.restore(request["partition"], objects, request["ticket"], row)
 
     def _audit_entries(self, caller: Caller, request: Request) -> Iterator[Reply]:
         return self._service.audit.entries(int(request.get("since", 0)))

@@ -15,6 +15,7 @@ from keyfold.agent.commits import Commits
 from keyfold.agent.custody_operations import CustodyOperations
 from keyfold.agent.genesis import Genesis
 from keyfold.agent.handover import Handover
+from keyfold.agent.jobs import Jobs
 from keyfold.agent.logins import Logins
 from keyfold.agent.machine import Machine
 from keyfold.agent.partitions import Partitions
@@ -37,13 +38,17 @@ def operations(service: Service, handover: Handover | None = None) -> dict[str, 
     """Everything the socket offers, by name."""
     partitions = Partitions(service, handover=handover)
     logins = Logins(service.logins)
-    shadows = Shadows(service, partitions, Gate(service.store, service.clock))
+    gate = Gate(service.store, service.clock)
+    shadows = Shadows(service, partitions, gate)
     custody = CustodyOperations(BackupKeys(service), Rebuilding(service))
-    admin = AdminOperations(service, Genesis(service), partitions, Restoring(service, partitions))
+    admin = AdminOperations(service, Genesis(service), partitions)
+    restoring = Restoring(service, partitions, gate).table()
     return {
         **admin.table(),
         **custody.table(),
         **logins.table(),
+        **{name: administrator_only(operation) for name, operation in restoring.items()},
+        **Jobs(service.config, service.store, service.clock).table(),
         **SubscriberOperations(service, partitions).table(),
         "partition_unlock": administrator_only(logins.unlock),
         "object_reactivate": administrator_only(shadows.reactivate),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from keyfold.backup import manifest, recipient
 from keyfold.backup.archive import ArchivedObject
 from keyfold.backup.cluster_archive import ArchivedEntry
+from keyfold.clock import Clock
 from keyfold.errors import KeyfoldError
+from keyfold.jobs.hold import Hold, held
 
 # What the partition's declaration is; the rest of a partition_list row are figures of the moment.
 _DECLARED = ("name", "uuid", "token_uuid", "package", "policy", "backup", "created")
@@ -70,11 +73,15 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class LiveObject:
-    """`digest`: its identity without SoftHSM's generation counter; `revision`: of its last change."""
+    """`digest`: its identity without SoftHSM's generation counter; `revision`: of its last change; `size` in bytes."""
 
     file: str
     digest: str
     revision: int
+    size: int = 0
+    object_class: int | None = None
+    label: str | None = None
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,23 +141,38 @@ class ClusterState:
         digests: dict[str, str] = self._agent.call("local_digests", partition=partition)["digests"]
         return digests
 
-    def objects(self, partition: str, *, invalidated: bool = False) -> dict[str, LiveObject]:
-        rows = self._agent.call("object_list", partition=partition, invalidated=invalidated)["objects"]
-        return {row["file"]: LiveObject(row["file"], row["digest"], row["revision"]) for row in rows}
+    def local_digests_of(self, partition: str, files: Sequence[str]) -> dict[str, str]:
+        """Of these files only, those that are there."""
+        digests: dict[str, str] = self._agent.call("local_digests", partition=partition, files=list(files))["digests"]
+        return digests
 
-    def restore(
-        self, partition: str, ticket: str, objects: Sequence[ArchivedObject], create: Mapping[str, Any] | None
-    ) -> int:
-        """Bring objects back; the revision that has them. `create`: the row of a partition that is gone."""
-        sent = [
-            {"file": item.file, "meta": dict(item.meta), "data": base64.b64encode(item.data).decode()}
-            for item in objects
-        ]
-        extra = {} if create is None else {"partition_row": dict(create)}
-        reply = self._agent.call(
-            "restore", partition=partition, ticket=ticket, create=create is not None, objects=sent, **extra
-        )
-        return int(reply["revision"])
+    def objects(
+        self, partition: str, *, invalidated: bool = False, files: Sequence[str] | None = None
+    ) -> dict[str, LiveObject]:
+        """By file; only `files`, if they are given, which spares the agent the rest of the partition."""
+        return _objects(self._list(partition, invalidated, files))
+
+    def invalidated(self, partition: str, files: Sequence[str] | None = None) -> tuple[dict[str, LiveObject], set[str]]:
+        """(invalidated objects by file, files that were forgotten for good)."""
+        reply = self._list(partition, True, files)
+        return _objects(reply), set(reply["purged"])
+
+    def _list(self, partition: str, invalidated: bool, files: Sequence[str] | None) -> dict[str, Any]:
+        only = {} if files is None else {"files": list(files)}
+        return self._agent.call("object_list", partition=partition, invalidated=invalidated, **only)
+
+    def nodes(self) -> tuple[int, list[dict[str, Any]]]:
+        """(revision nodes can be behind of, the nodes), as `keyfold status` shows them."""
+        status = self._agent.call("status")
+        return int(status["revision"]), status["nodes"]
+
+    def restoring(self, step: str, approval: Mapping[str, Any], **params: Any) -> dict[str, Any]:
+        """`begin`, `apply` or `finish` what officers have approved; see docs/interfaces.md §3."""
+        return self._agent.call(f"restore_{step}", approval=dict(approval), **params)
+
+    def hold(self, job: str, clock: Clock) -> AbstractContextManager[Hold]:
+        """The job, of which the cluster runs one at a time; KeyfoldError `conflict` says who runs it."""
+        return held(self._agent, clock, job)
 
     def records(self, kind: str) -> dict[str, dict[str, Any]]:
         records: dict[str, dict[str, Any]] = self._agent.call("record_list", kind=kind)["records"]
@@ -158,6 +180,21 @@ class ClusterState:
 
     def put_record(self, kind: str, record: str, value: Mapping[str, Any]) -> None:
         self._agent.call("record_put", kind=kind, id=record, value=dict(value))
+
+
+def _objects(reply: Mapping[str, Any]) -> dict[str, LiveObject]:
+    return {
+        row["file"]: LiveObject(
+            row["file"],
+            row["digest"],
+            row["revision"],
+            row["size"],
+            row.get("class"),
+            row.get("label"),
+            row.get("id"),
+        )
+        for row in reply["objects"]
+    }
 
 
 def _whole(replies: Iterator[dict[str, Any]]) -> Iterator[SnapshotObject]:

@@ -27,6 +27,8 @@ NAME = "manifest.jsonl"
 MAX_BYTES = 16 << 20
 DOMAIN = b"keyfold backup manifest v1\0"
 DAILY = "daily"
+# What a partition held before a restore changed or removed something of it.
+SAFETY = "safety"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 
 from keyfold.backup.cluster import LiveObject, Partition
 from keyfold.backup.manifest import Difference
@@ -57,6 +59,21 @@ def _entitled(partition: Partition, packages: Mapping[str, Package]) -> bool:
             next_step="add it to node_packages and run: ansible-playbook playbooks/site.yml",
         )
     return package.backup == "always" or (package.backup == "order" and partition.backup)
+
+
+def made_lately(
+    records: Mapping[str, Mapping[str, Any]], partitions: Sequence[Partition], now: datetime, within: timedelta
+) -> Mapping[str, Any] | None:
+    """The record of a set with all these partitions that is not older than `within`: nothing is left for a daily run.
+
+    Several nodes of the backup site have a timer each, and one makes up for another that failed.
+    """
+    names = {partition.name for partition in partitions}
+    for record in records.values():
+        age = now - datetime.fromisoformat(record["created"])
+        if timedelta(0) <= age <= within and names <= set(record["partitions"]):
+            return record
+    return None
 
 
 def next_in_chain(recorded: Iterable[PublishedSet], stored: Iterable[PublishedSet]) -> tuple[int, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC
+from datetime import UTC, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,20 @@ from keyfold.backup.cluster_archive import FORMAT as CLUSTER_FORMAT
 from keyfold.backup.cluster_archive import STEM as CLUSTER_STEM
 from keyfold.backup.cluster_archive import ClusterArchiveWriter, ClusterLabel
 from keyfold.backup.manifest import ArchiveEntry, Difference, Manifest
-from keyfold.backup.plan import PublishedSet, differences, eligible, next_in_chain
+from keyfold.backup.plan import PublishedSet, differences, eligible, made_lately, next_in_chain
 from keyfold.backup.progress import Progress
 from keyfold.backup.spool import backup_run
 from keyfold.backup.upload import publish_manifest, upload_archive
 from keyfold.clock import Clock, stamp
 from keyfold.config import Config
+from keyfold.jobs.hold import Hold
 from keyfold.remote import Remote
 from keyfold.token.object_file import identity
+
+JOB = "backup"
+# Longer than the timers of several nodes and repeated attempts lie apart, much shorter than a day: a run that was made
+# up for in the morning does not cost the next night's.
+DAILY_WITHIN = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +85,27 @@ class Backup:
         partitions = eligible(self._cluster.partitions(), self._config.packages, asked)
         return BackupPlan(sequence, previous, tuple(partitions))
 
-    def run(self, asked: Sequence[str] = ()) -> Manifest | None:
-        """Make one set of the partitions asked for (none: all that are entitled); None if there are none.
+    def run(
+        self, asked: Sequence[str] = (), retention_class: str = manifest.DAILY, *, daily: bool = False
+    ) -> Manifest | None:
+        """Make one set of the partitions asked for (none: all that are entitled); None if there is nothing to do.
 
-        The plan is made under the node's lock. Whatever fails before the manifest is in the store leaves no set.
+        `daily`: there is nothing to do either where a set of all of them was made within the last DAILY_WITHIN.
+
+        The plan is made under the node's lock and the cluster's. Whatever fails before the manifest is in the store
+        leaves no set. KeyfoldError `conflict` says which node makes one already.
         """
-        with backup_run(self._config.state / "spool") as spool:
+        with backup_run(self._config.state / "spool") as spool, self._cluster.hold(JOB, self._clock) as hold:
             plan = self.plan(asked)
-            if not plan.partitions:
+            if not plan.partitions or (daily and self._made_lately(plan)):
                 return None
-            return self._publish(plan, spool)
+            return self._publish(plan, spool, hold, retention_class)
 
-    def _publish(self, plan: BackupPlan, spool: Path) -> Manifest:
+    def _made_lately(self, plan: BackupPlan) -> bool:
+        records = self._cluster.records(sets.RECORD_KIND)
+        return made_lately(records, plan.partitions, self._clock.utc(), DAILY_WITHIN) is not None
+
+    def _publish(self, plan: BackupPlan, spool: Path, hold: Hold, retention_class: str) -> Manifest:
         now = self._clock.utc()
         set_id = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         cluster = self._cluster.identity()
@@ -107,7 +122,7 @@ class Backup:
             sequence=plan.sequence,
             previous_sha256=plan.previous_sha256,
             created=stamp(now),
-            retention_class=manifest.DAILY,
+            retention_class=retention_class,
             revision=revision,
             node=self._config.node,
             partitions=tuple(self._upload(place, sealed)),
@@ -120,6 +135,8 @@ class Backup:
         manifest.verify(document, cluster.signer)
         file = spool / manifest.NAME
         file.write_bytes(document)
+        # Two sets of one number would break the chain: only who certainly holds the job publishes.
+        hold.require()
         publish_manifest(self._remote, place, file, manifest.sha256(document), self._clock)
         self._cluster.put_record(sets.RECORD_KIND, set_id, _record(made, document))
         return made
@@ -209,6 +226,7 @@ def _record(made: Manifest, document: bytes) -> dict[str, Any]:
         "sequence": made.sequence,
         "manifest_sha256": manifest.sha256(document),
         "created": made.created,
+        "retention_class": made.retention_class,
         "node": made.node,
         "revision": made.revision,
         "partitions": [entry.name for entry in made.partitions],

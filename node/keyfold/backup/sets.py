@@ -117,15 +117,18 @@ def _with_chain(stored: StoredSet, by_sequence: Mapping[int, Sequence[StoredSet]
 def choose(
     found: Iterable[StoredSet], wanted: str, records: Mapping[str, Mapping[str, Any]]
 ) -> tuple[StoredSet, Manifest]:
-    """The set with the ID `wanted`, or the newest for `latest`.
+    """The set with the ID `wanted`, or for `latest` the newest that is not a restore's safety set.
 
     KeyfoldError `refused` if its manifest cannot be believed, or if `latest` would silently be older than what this
     cluster recorded; `not_found` if there is none.
     """
     sets = list(found)
     if wanted == LATEST:
-        stored = next(iter(sets), None)
-        _refuse_rollback(stored, sets, records)
+        daily = [one for one in sets if one.manifest is None or one.manifest.retention_class != manifest.SAFETY]
+        recorded = {key: row for key, row in records.items() if row.get("retention_class") != manifest.SAFETY}
+        daily = [one for one in daily if one.set_id not in records or one.set_id in recorded]
+        stored = next(iter(daily), None)
+        _refuse_rollback(stored, daily, recorded)
     else:
         stored = next((one for one in sets if one.set_id == wanted), None)
     if stored is None:

@@ -29,6 +29,7 @@ def register(subparsers: Subparsers) -> None:
     actions = group(subparsers, "backup", "backup sets in the store")
     run = command(actions, "run", _run, _render_run, "make a backup set now")
     run.add_argument("--partition", metavar="NAME", action="append", default=[], help="only this one; repeatable")
+    run.add_argument("--daily", action="store_true", help="only if no set of everything was made in the last 6 hours")
     run.add_argument("--dry-run", action="store_true", help="only say what would be backed up")
     command(actions, "list", _list, _render_sets, "every set in the store, newest first")
     verify = command(actions, "verify", _verify, _render_sets, "check signatures, chain and archives, without keys")
@@ -37,16 +38,18 @@ def register(subparsers: Subparsers) -> None:
 
 def _run(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
     with writer(context) as remote:
-        backup = Backup(ClusterState(context.agent), remote, partial(_sign, context), context.config, context.clock)
+        backup = Backup(
+            ClusterState(context.agent), remote, partial(sign_with_system, context), context.config, context.clock
+        )
         if args.dry_run:
             return {"changed": False, "set": _planned(backup.plan(args.partition))}
-        made = backup.run(args.partition)
+        made = backup.run(args.partition, daily=args.daily)
         if made is None:
             return {"changed": False, "set": _planned(BackupPlan(0, "", ()))}
         return {"changed": True, "set": _published(made)}
 
 
-def _sign(context: Context, message: bytes, epoch: int) -> bytes:
+def sign_with_system(context: Context, message: bytes, epoch: int) -> bytes:
     return sign(context.config.partition_directory(SYSTEM), credential("system.pin"), message, epoch)
 
 
@@ -118,7 +121,7 @@ def _render_run(reply: Mapping[str, Any]) -> str:
     rows = [("partition", "objects", "bytes")]
     rows += [(row["name"], str(row["objects"]), str(row["size_bytes"])) for row in made["partitions"]]
     if not made["partitions"]:
-        return "no partition is entitled to a backup: nothing to do"
+        return "no partition is entitled to a backup, or the daily set is there: nothing to do"
     if not reply["changed"]:
         return f"would make set number {made['sequence']}:\n{table(rows)}"
     lines = [f"backup set {made['set_id']} (number {made['sequence']}) is in the store, read back and signed:"]

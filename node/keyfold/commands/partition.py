@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
+from keyfold.commands import compare
 from keyfold.commands.arguments import Subparsers, command, group, standard_input, table
 from keyfold.commands.figures import FIGURE_TITLES, figures
 from keyfold.context import Context
@@ -16,6 +17,7 @@ from keyfold.lockout.state import USERS
 def register(subparsers: Subparsers) -> None:
     actions = group(subparsers, "partition", "partitions of subscribers")
     command(actions, "list", _list, _render_list, "every partition with its figures")
+    compare.register(actions)
     handover = command(actions, "handover", _handover, _render_handover, "the sealed first PINs of partitions")
     handover.add_argument("partitions", nargs="+", metavar="PARTITION")
     apply = command(

@@ -1,64 +1,139 @@
-"""`keyfold restore`: preview what would come back, then bring it back for a ticket."""
+"""`keyfold restore`: draft a request, preview what it would do, carry it out once officers have signed it."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import pwd
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from keyfold.backup.cluster import ClusterState
-from keyfold.backup.sets import LATEST
-from keyfold.commands.arguments import Subparsers, command, group, table
-from keyfold.commands.backup_store import reader
-from keyfold.context import Context
-from keyfold.errors import KeyfoldError
-from keyfold.restore.plan import MODE, Step
-from keyfold.restore.run import Outcome, Request, Restore
-from keyfold.restore.select import CLASSES, Selection
+import yaml
 
-_CLASS_NAMES = {number: name for name, number in CLASSES.items()}
+from keyfold.approval.files import read_approval
+from keyfold.approval.gate import decode
+from keyfold.approval.request import parse
+from keyfold.backup import manifest, sets
+from keyfold.backup.cluster import ClusterState
+from keyfold.backup.run import Backup
+from keyfold.commands.arguments import Subparsers, command, group, standard_input, table
+from keyfold.commands.backup import sign_with_system
+from keyfold.commands.backup_store import reader, writer
+from keyfold.context import Context
+from keyfold.restore.order import KIND, MERGE, MODES, PIN_KEEP, PIN_RESTORE, Order, invalid, order_of
+from keyfold.restore.report import as_reply, pin_sentence
+from keyfold.restore.run import Restore
+from keyfold.restore.select import CLASSES, Selection
 
 
 def register(subparsers: Subparsers) -> None:
     actions = group(subparsers, "restore", "bring keys back from a backup set")
-    preview = command(actions, "preview", _preview, _render, "what a restore would do; changes nothing")
-    apply = command(actions, "apply", _apply, _render, "bring back what is missing; never removes, never changes")
-    for parser in (preview, apply):
-        parser.add_argument("--partition", metavar="NAME", required=True)
-        parser.add_argument("--set", metavar="ID", default=LATEST, help="a set's ID (default: %(default)s)")
+    draft = command(actions, "request", _request, _render_request, "write a request, for officers to sign")
+    preview = command(actions, "preview", _preview, _render, "what a restore would do; changes nothing, needs nobody")
+    apply = command(actions, "apply", _apply, _render, "carry out an approved request; safe to run again")
+    for parser in (draft, preview):
+        parser.add_argument("--partition", metavar="NAME", help="without it: every partition of the set")
+        parser.add_argument("--set", metavar="ID", default=sets.LATEST, help="a set's ID (default: %(default)s)")
+        parser.add_argument("--mode", choices=MODES, default=MERGE)
+        parser.add_argument("--as", dest="target", metavar="NAME", help="the new partition, with mode side-by-side")
         parser.add_argument(
-            "--label", metavar="L", action="append", default=[], help="keys with this label, all classes; repeatable"
+            "--label", metavar="L", action="append", default=[], help="keys with this label; repeatable"
         )
         parser.add_argument("--id", metavar="HEX", action="append", default=[], help="keys with this ID; repeatable")
         parser.add_argument(
             "--class", dest="classes", action="append", default=[], choices=list(CLASSES), help="only this class"
         )
-    apply.add_argument("--ticket", metavar="T", required=True, help="the restore request this is done for")
+        parser.add_argument("--pin", choices=(PIN_KEEP, PIN_RESTORE), default=PIN_KEEP)
+    for name, text in (
+        ("ticket", "what the restore is done for"),
+        ("reason", "in words, for the officers"),
+        ("requested-by", "who asks for it"),
+    ):
+        draft.add_argument(f"--{name}", metavar="TEXT", required=True, help=text)
+    draft.add_argument("--hours", type=int, default=24, help="how long it may be used (default: %(default)s)")
+    draft.add_argument("--not-chargeable", action="store_true")
+    for parser, needed in ((preview, False), (apply, True)):
+        parser.add_argument(
+            "--request",
+            metavar="FILE",
+            required=needed,
+            help="the request, its .sig files beside it; - takes {approval} from standard input",
+        )
+
+
+def _order(args: argparse.Namespace, *, chargeable: bool = True) -> Order:
+    selection = Selection(tuple(args.label), tuple(args.id), tuple(args.classes))
+    pin = args.pin == PIN_RESTORE
+    return Order(args.partition, args.set, "", args.mode, selection, pin, args.target, chargeable)
+
+
+def _approval(args: argparse.Namespace) -> dict[str, Any]:
+    found = standard_input().get("approval") if args.request == "-" else read_approval(Path(args.request))
+    if not isinstance(found, dict):
+        raise invalid("there is no approval on standard input", "see docs/approvals.md")
+    return found
+
+
+@contextmanager
+def _restore(context: Context) -> Iterator[Restore]:
+    config, cluster = context.config, ClusterState(context.agent)
+    with reader(context) as remote:
+        safety = partial(_safety, context)
+        yield Restore(cluster, remote, config.state, config.packages, context.clock, safety)
+
+
+def _safety(context: Context, partitions: Sequence[str]) -> str:
+    with writer(context) as remote:
+        cluster = ClusterState(context.agent)
+        backup = Backup(cluster, remote, partial(sign_with_system, context), context.config, context.clock)
+        made = backup.run(partitions, manifest.SAFETY)
+    # A set of partitions that were named is never empty.
+    return "" if made is None else made.set_id
+
+
+def _request(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
+    cluster = ClusterState(context.agent)
+    identity, records = cluster.identity(), cluster.records(sets.RECORD_KIND)
+    order = _order(args, chargeable=not args.not_chargeable)
+    with reader(context) as remote:
+        stored, _ = sets.choose(sets.read_all(remote, identity.signer, records), args.set, records)
+    fields = {
+        "kind": KIND,
+        "cluster": identity.uuid,
+        **({} if args.partition is None else {"partition": args.partition}),
+        "ticket": args.ticket,
+        "reason": args.reason,
+        "requested_by": args.requested_by,
+        "expires": f"{context.clock.utc() + timedelta(hours=args.hours):%Y-%m-%dT%H:%M:%SZ}",
+        **order.fields(),
+        "set": stored.set_id,
+        "manifest_sha256": stored.manifest_sha256,
+    }
+    text = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
+    # What is handed to the officers is what `apply` will accept.
+    order_of(parse(text.encode()))
+    return {"changed": False, "request": text, "set_id": stored.set_id}
+
+
+def _render_request(reply: Mapping[str, Any]) -> str:
+    return str(reply["request"]).rstrip("\n")
 
 
 def _preview(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
-    with reader(context) as remote:
-        restore = Restore(ClusterState(context.agent), remote, context.config.state, context.clock)
-        return _reply(restore.preview(_request(args)), args.partition)
+    with _restore(context) as restore:
+        if args.request is None:
+            return as_reply(restore.preview(_order(args)))
+        asked = parse(decode(_approval(args))[0])
+        return {**as_reply(restore.preview(order_of(asked), asked.id)), "ticket": asked.ticket}
 
 
 def _apply(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
-    if not args.ticket.strip():
-        raise KeyfoldError(
-            "invalid",
-            "the ticket is empty",
-            not_done="nothing was restored",
-            next_step="give the restore request's number: --ticket T",
-        )
-    with reader(context) as remote:
-        restore = Restore(ClusterState(context.agent), remote, context.config.state, context.clock)
-        return _reply(restore.apply(_request(args), args.ticket, _caller()), args.partition)
-
-
-def _request(args: argparse.Namespace) -> Request:
-    return Request(args.partition, args.set, Selection(tuple(args.label), tuple(args.id), tuple(args.classes)))
+    with _restore(context) as restore:
+        return as_reply(restore.apply(_approval(args), _caller()))
 
 
 def _caller() -> str:
@@ -66,42 +141,26 @@ def _caller() -> str:
     return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
 
 
-def _reply(outcome: Outcome, partition: str) -> dict[str, Any]:
-    return {
-        "changed": outcome.revision is not None,
-        "set_id": outcome.set_id,
-        "partition": partition,
-        "mode": MODE,
-        "plan": [_step(step) for step in outcome.plan.steps],
-        "counts": outcome.plan.counts,
-        "revision": outcome.revision,
-    }
-
-
-def _step(step: Step) -> dict[str, Any]:
-    item = step.object
-    kind = "token" if item.object_class is None else _CLASS_NAMES.get(item.object_class, str(item.object_class))
-    return {
-        "action": step.action.value,
-        "file": item.file,
-        "class": kind,
-        "label": None if item.label is None else bytes.fromhex(item.label).decode("utf-8", "replace"),
-        "id": item.id,
-        "size": item.size,
-    }
-
-
 def _render(reply: Mapping[str, Any]) -> str:
-    rows = [("action", "class", "label", "id", "bytes", "file")]
+    rows = [("action", "partition", "class", "label", "id", "bytes", "file")]
     rows += [
-        (row["action"], row["class"], row["label"] or "", row["id"] or "", str(row["size"]), row["file"])
+        (
+            row["action"],
+            row["partition"],
+            row["class"],
+            row["label"] or "",
+            row["id"] or "",
+            str(row["size"]),
+            row["file"],
+        )
         for row in reply["plan"]
         if row["action"] != "untouched"
     ]
     counts = ", ".join(f"{count} {action}" for action, count in reply["counts"].items())
-    lines = [f"partition {reply['partition']} from backup set {reply['set_id']}: {counts}"]
+    lines = [f"from backup set {reply['set_id']}, mode {reply['mode']}: {counts or 'done already'}"]
+    lines += [f"{partition}: {pin_sentence(pin)}" for partition, pin in reply["pins"].items()]
     if len(rows) > 1:
         lines.append(table(rows))
-    if reply["changed"]:
-        lines.append(f"done: committed at revision {reply['revision']}; every node follows")
+    if reply["report"]:
+        lines += ["", reply["report"].rstrip("\n")]
     return "\n".join(lines)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -38,10 +39,15 @@ class Request(TypedDict, total=False):
 
 def run_worker(request: Request) -> Any:
     """The worker's reply (a JSON object, binary values in hex); its errors as KeyfoldError."""
+    return run_module("keyfold.custody.worker", request)
+
+
+def run_module(module: str, request: Mapping[str, Any]) -> Any:
+    """The same with another worker."""
     package_root = str(Path(keyfold.__file__).parents[1])
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "keyfold.custody.worker"],
+            [sys.executable, "-m", module],
             input=json.dumps(request),
             capture_output=True,
             text=True,

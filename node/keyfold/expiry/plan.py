@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from keyfold.backup.manifest import DAILY
+from keyfold.backup.manifest import DAILY, SAFETY
 
 # How long a set of each retention class is kept (design §2.3).
-RETENTION: Mapping[str, timedelta] = {DAILY: timedelta(days=10)}
+RETENTION: Mapping[str, timedelta] = {DAILY: timedelta(days=10), SAFETY: timedelta(days=10)}
 # A collection without a manifest in which nothing happened for this long is what a broken run left behind.
 ABANDONED = timedelta(days=3)
 

@@ -72,6 +72,10 @@ class Remote(ABC):
         """Make a collection; fine if it is there. `not_found` if the one around it is not."""
 
     @abstractmethod
+    def free_bytes(self) -> int | None:
+        """How much room the store says it has (RFC 4331 §3); None where it answers and does not say."""
+
+    @abstractmethod
     def close(self) -> None:
         """Drop connections; safe to repeat."""
 

@@ -29,6 +29,7 @@ class MemoryRemote(Remote):
         self._files: dict[str, tuple[bytes, datetime]] = {}
         self._collections: dict[str, datetime] = {"": now()}
         self._faults: list[tuple[str, str, Fault]] = []
+        self.room: int | None = None
 
     # --- the interface ----------------------------------------------------------------------------------------
 
@@ -80,6 +81,12 @@ class MemoryRemote(Remote):
         if fault is not None:
             raise fault.error
         self._collections.setdefault(name, self._now())
+
+    def free_bytes(self) -> int | None:
+        fault = self._next_fault("free_bytes", "")
+        if fault is not None:
+            raise fault.error
+        return self.room
 
     def close(self) -> None:
         """Nothing to drop."""

@@ -19,6 +19,9 @@ REQUEST = (
     b'<?xml version="1.0" encoding="utf-8"?>'
     b'<propfind xmlns="DAV:"><prop><resourcetype/><getcontentlength/><getlastmodified/></prop></propfind>'
 )
+FREE_REQUEST = (
+    b'<?xml version="1.0" encoding="utf-8"?><propfind xmlns="DAV:"><prop><quota-available-bytes/></prop></propfind>'
+)
 
 _DAV = "{DAV:}"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -30,13 +33,28 @@ def parse(document: bytes, collection_path: str) -> tuple[Entry, ...]:
     The collection's own response and members whose name could not have come from Keyfold are left out.
     KeyfoldError(store_error) if the document is no multistatus.
     """
+    root = _root(document)
+    return tuple(sorted(_entries(root, collection_path.strip("/")), key=lambda entry: entry.name))
+
+
+def free_bytes(document: bytes) -> int | None:
+    """`quota-available-bytes` (RFC 4331 §3), None if the server does not tell; errors as `parse`."""
+    for response in _root(document).iter(f"{_DAV}response"):
+        properties = _found_properties(response)
+        if properties is not None:
+            text = properties.findtext(f"{_DAV}quota-available-bytes", "").strip()
+            return int(text) if text.isdecimal() else None
+    return None
+
+
+def _root(document: bytes) -> Element:
     try:
         root: Element = defusedxml.ElementTree.fromstring(document, forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError) as error:
         raise errors.failed(f"the store's answer to PROPFIND is no usable XML: {error}") from error
     if root.tag != f"{_DAV}multistatus":
         raise errors.failed(f"the store answered PROPFIND with {root.tag}, not with a multistatus")
-    return tuple(sorted(_entries(root, collection_path.strip("/")), key=lambda entry: entry.name))
+    return root
 
 
 def _entries(root: Element, collection: str) -> Iterator[Entry]:

@@ -71,10 +71,19 @@ class WebDavRemote(Remote):
 
     def list(self, collection: str = "") -> tuple[Entry, ...]:
         path = f"{check_name(collection)}/" if collection else ""
-        headers = {"Depth": "1", "Content-Type": 'application/xml; charset="utf-8"'}
-        with self._request("PROPFIND", path, data=multistatus.REQUEST, headers=headers) as response:
+        document = self._propfind(path, "1", multistatus.REQUEST)
+        return () if document is None else multistatus.parse(document, unquote(urlsplit(self._url + path).path))
+
+    def free_bytes(self) -> int | None:
+        document = self._propfind("", "0", multistatus.FREE_REQUEST)
+        return None if document is None else multistatus.free_bytes(document)
+
+    def _propfind(self, path: str, depth: str, body: bytes) -> bytes | None:
+        """The multistatus document; None if there is nothing at `path`."""
+        headers = {"Depth": depth, "Content-Type": 'application/xml; charset="utf-8"'}
+        with self._request("PROPFIND", path, data=body, headers=headers) as response:
             if response.status_code == 404:
-                return ()
+                return None
             if response.status_code != 207:
                 raise self._refusal(response, "PROPFIND", path)
             document = bytearray()
@@ -84,7 +93,7 @@ class WebDavRemote(Remote):
                     raise errors.failed(
                         f"the store's listing of {self._url}{path} is longer than {_LISTING_BYTES} bytes"
                     )
-        return multistatus.parse(bytes(document), unquote(urlsplit(self._url + path).path))
+        return bytes(document)
 
     def make_collection(self, name: str) -> None:
         with self._request("MKCOL", check_name(name) + "/") as response:

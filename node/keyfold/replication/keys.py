@@ -23,6 +23,8 @@ AUDIT_CHAIN = PREFIX + "audit/chain/"
 AUDIT_HEAD = PREFIX + "audit/head"
 # Under a lease: the node that links notes into the chain.
 AUDIT_WRITER = PREFIX + "audit/writer"
+# Under a lease: the run of a backup or a drill.
+JOBS = PREFIX + "jobs/"
 OFFICERS = PREFIX + "officers"
 APPROVALS = PREFIX + "approvals/"
 # Written with every change that nodes have to apply: its mod_revision is the newest they can be behind of.
@@ -71,3 +73,7 @@ def audit_entry(seq: int) -> str:
 
 def approval(request_id: str) -> str:
     return APPROVALS + request_id
+
+
+def job(name: str) -> str:
+    return JOBS + name

@@ -136,10 +136,10 @@ class Replica:
         """Committed object files, token.object included."""
         return sum(1 for known in self._known.copy().values() if known.digest is not None)
 
-    def digests(self) -> dict[str, str]:
-        """Identity of every file as it is on this node's disk; a torn one has an empty identity."""
+    def digests(self, files: Iterable[str] | None = None) -> dict[str, str]:
+        """Identity of every file (or of `files`) as it is on this node's disk; a torn one has an empty identity."""
         found = {}
-        for file in self._directory.files():
+        for file in self._directory.files() if files is None else files:
             with self._lock:
                 local = self._local(file)
             if local is not None:

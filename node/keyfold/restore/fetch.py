@@ -17,17 +17,24 @@ from keyfold.backup.progress import Progress
 from keyfold.backup.verify import archive_problem
 from keyfold.errors import KeyfoldError
 from keyfold.remote import Remote
-from keyfold.restore.select import IndexedObject
+from keyfold.restore.select import IndexedObject, Selection
 from keyfold.token.object_file import TornFile, identity, parse
+
+# So much of what was asked for is kept in memory while an archive is checked, which spares decrypting it twice.
+_KEPT_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveIndex:
-    """A checked archive without its data. `token`: the token object, which comes first when a partition is rebuilt."""
+    """A checked archive without its data. `token`: the token object, which comes first when a partition is rebuilt.
+
+    `kept`: all objects of the selection, or None if they are too much to keep in memory.
+    """
 
     row: Mapping[str, Any]
     objects: tuple[IndexedObject, ...]
     token: ArchivedObject | None
+    kept: tuple[ArchivedObject, ...] | None
 
 
 def download(remote: Remote, cluster_uuid: str, manifest: Manifest, entry: ArchiveEntry, into: BinaryIO) -> None:
@@ -48,22 +55,33 @@ def download(remote: Remote, cluster_uuid: str, manifest: Manifest, entry: Archi
         raise _refused(manifest.set_id, problem)
 
 
-def read_index(ciphertext: BinaryIO, cluster: ClusterIdentity, manifest: Manifest, entry: ArchiveEntry) -> ArchiveIndex:
+def read_index(
+    ciphertext: BinaryIO,
+    cluster: ClusterIdentity,
+    manifest: Manifest,
+    entry: ArchiveEntry,
+    keep: Selection | None = None,
+) -> ArchiveIndex:
     """Decrypt and read everything once: only a whole, genuine archive in its own place passes.
 
-    KeyfoldError `refused` otherwise.
+    KeyfoldError `refused` otherwise. `keep`: which objects to keep in memory as well.
     """
     found: list[IndexedObject] = []
     token: ArchivedObject | None = None
+    kept: list[ArchivedObject] = []
+    room = _KEPT_BYTES
     with _opened(ciphertext, cluster) as reader, Progress("checking", entry.objects) as bar:
         _check_place(reader, cluster, manifest, entry)
         for item in reader.objects():
             found.append(_indexed(item, manifest.set_id))
             token = item if item.file == TOKEN_OBJECT else token
+            if keep and room > 0 and keep.meant(found[-1].object_class, found[-1].label, found[-1].id):
+                kept.append(item)
+                room -= len(item.data)
             bar.advance(1)
     if len(found) != entry.objects:
         raise _refused(manifest.set_id, f"it has {len(found)} objects, its manifest says {entry.objects}")
-    return ArchiveIndex(reader.partition_row, tuple(found), token)
+    return ArchiveIndex(reader.partition_row, tuple(found), token, tuple(kept) if keep and room > 0 else None)
 
 
 def read_objects(ciphertext: BinaryIO, cluster: ClusterIdentity, files: Collection[str]) -> Iterator[ArchivedObject]:

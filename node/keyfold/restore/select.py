@@ -38,21 +38,23 @@ class Selection:
     def everything(self) -> bool:
         return not (self.labels or self.ids or self.classes)
 
+    def meant(self, object_class: int | None, label: str | None, key_id: str | None) -> bool:
+        """Whether an object with this CKO_ number, label and ID (hex) is one of them."""
+        named = not (self.labels or self.ids)
+        named = named or label in {text.encode().hex() for text in self.labels}
+        named = named or key_id in {text.lower() for text in self.ids}
+        return named and (not self.classes or object_class in {CLASSES[name] for name in self.classes})
+
 
 def select(objects: Iterable[IndexedObject], selection: Selection) -> list[IndexedObject]:
     """The objects meant, in their order. KeyfoldError `not_found` names every label and ID that matches nothing."""
-    kinds = {CLASSES[name] for name in selection.classes}
     labels = {label.encode().hex(): label for label in selection.labels}
     ids = {key_id.lower(): key_id for key_id in selection.ids}
-    chosen = []
-    for item in objects:
-        named = not (labels or ids) or item.label in labels or item.id in ids
-        if selection.everything or (named and (not kinds or item.object_class in kinds)):
-            chosen.append(item)
+    chosen = [item for item in objects if selection.meant(item.object_class, item.label, item.id)]
     missing = [f"label {labels[label]!r}" for label in sorted(set(labels) - {item.label for item in chosen})]
     missing += [f"ID {ids[key_id]}" for key_id in sorted(set(ids) - {item.id for item in chosen})]
     if missing or not chosen:
-        kind = f" of class {', '.join(selection.classes)}" if kinds else ""
+        kind = f" of class {', '.join(selection.classes)}" if selection.classes else ""
         raise KeyfoldError(
             "not_found",
             f"the backup has no object with {', '.join(missing)}{kind}"

@@ -28,7 +28,10 @@ CKA_PRIVATE = 0x2
 CKA_LABEL = 0x3
 CKA_KEY_TYPE = 0x100
 CKA_ID = 0x102
+CKA_OS_TOKENLABEL = 0x80005349
+CKA_OS_TOKENSERIAL = 0x8000534A
 CKA_OS_TOKENFLAGS = 0x8000534B
+_LABEL_BYTES = 32
 
 CKF_USER_PIN_COUNT_LOW = 0x00010000
 CKF_SO_PIN_COUNT_LOW = 0x00100000
@@ -117,6 +120,19 @@ def local_generation(data: bytes) -> int | None:
 def with_generation(data: bytes, generation: int) -> bytes:
     """The same object under another generation counter (0 to 2**64 - 1)."""
     return _WORD.pack(generation) + data[_WORD.size :]
+
+
+def with_token_name(data: bytes, label: str, serial: str) -> bytes:
+    """token.object under another label (at most 32 bytes) and serial number; whatever else it holds stays."""
+    names = {CKA_OS_TOKENLABEL: label.encode().ljust(_LABEL_BYTES), CKA_OS_TOKENSERIAL: serial.encode()}
+    cursor = _Cursor(data)
+    cursor.word()
+    parts, done = [], 0
+    for offset, type_, value in cursor.attributes(len(data)):
+        if type_ in names and isinstance(value, bytes):
+            parts += [data[done:offset], _WORD.pack(len(names[type_])), names[type_]]
+            done = offset + _WORD.size + len(value)
+    return b"".join([*parts, data[done:]])
 
 
 def _number(value: AttributeValue | None) -> int | None:

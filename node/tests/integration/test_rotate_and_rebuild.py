@@ -28,9 +28,9 @@ from keyfold.custody.signing import sign
 from keyfold.errors import KeyfoldError
 from keyfold.remote import Remote
 from keyfold.remote.webdav import WebDavRemote
+from keyfold.restore.order import Order
 from keyfold.restore.rebuild import Rebuild
-from keyfold.restore.run import Request, Restore
-from keyfold.restore.select import Selection
+from keyfold.restore.run import Restore
 
 pytestmark = pytest.mark.container
 
@@ -146,10 +146,11 @@ def test_keys_rotate_side_by_side_until_no_set_needs_the_old_one(world: World) -
     new = world.backup(live)
     assert (new.backup_epoch, new.backup_key_fingerprint) == (2, second["backup_key_fingerprint"])
     cluster = ClusterState(live.nodes[1].client)
-    restore = Restore(cluster, world.remote, live.nodes[1].config.state, SystemClock())
+    config = live.nodes[1].config
+    restore = Restore(cluster, world.remote, config.state, config.packages, SystemClock(), lambda _names: "")
     for made in (old, new):
-        preview = restore.preview(Request("acme", made.set_id, Selection()))
-        assert preview.plan.counts["untouched"] == 1
+        preview = restore.preview(Order("acme", made.set_id))
+        assert preview.plans[0].counts["untouched"] == 1
     identity = cluster.identity()
     assert retirable(identity.older, identity.backup_key_fingerprint, world.found(live)) == []
 
@@ -166,9 +167,9 @@ def test_keys_rotate_side_by_side_until_no_set_needs_the_old_one(world: World) -
     gone = {row["file"] for row in before} - {row["file"] for row in after}
     wait_for(lambda: not any(list(token.rglob(file)) for file in gone), what="the old key's file gone on the node")
     with pytest.raises(KeyfoldError, match="another cluster"):
-        restore.preview(Request("acme", old.set_id, Selection()))
+        restore.preview(Order("acme", old.set_id))
     assert [one.problem for one in world.found(live)] == ["", ""], "old signatures still verify"
-    assert restore.preview(Request("acme", new.set_id, Selection())).plan.counts["untouched"] == 1
+    assert restore.preview(Order("acme", new.set_id)).plans[0].counts["untouched"] == 1
 
 
 def _signs(world: World, live: LiveCluster, epoch: int) -> bool:

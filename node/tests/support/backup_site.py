@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support import age_plugin
+from support import age_plugin, approvals
 from support.fake_agent import FakeAgent
 
+from keyfold.backup import manifest, sets
 from keyfold.backup.cluster import ClusterState
 from keyfold.backup.manifest import Manifest
 from keyfold.backup.run import Backup
 from keyfold.config import Config, load
 from keyfold.remote.memory import MemoryRemote
-from keyfold.restore.run import Outcome, Request, Restore
+from keyfold.restore.order import Order
+from keyfold.restore.run import Outcome, Restore
 from keyfold.restore.select import Selection
 
 ROOT = bytes(range(32))
@@ -35,15 +39,16 @@ cert = "/nowhere/etcd.crt"
 key = "/nowhere/etcd.key"
 [paths]
 state = "{state}"
+run = "{state}/run"
 [packages]
 SBX = {{ max_size_bytes = 10485760, backup = "never" }}
-ECO = {{ max_size_bytes = 10485760, backup = "always" }}
+ECO = {{ max_size_bytes = 10485760, backup = "always", restore_price = "120.00 EUR" }}
 PLATINUM = {{ max_size_bytes = 125829120, backup = "order" }}
 """
 
 
 class StepClock:
-    """Time moves a minute whenever somebody looks; sleeping takes none."""
+    """Time moves a minute whenever somebody looks; sleeping takes as long as it says."""
 
     def __init__(self) -> None:
         self._now = datetime(2026, 11, 23, 2, 30, tzinfo=UTC)
@@ -58,6 +63,7 @@ class StepClock:
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
+        self._now += timedelta(seconds=seconds)
 
 
 @dataclass
@@ -86,13 +92,34 @@ class BackupSite:
         return made
 
     def restore(self) -> Restore:
-        return Restore(ClusterState(self.agent), self.store, self.config.state, self.clock)
+        state, packages = self.config.state, self.config.packages
+        return Restore(ClusterState(self.agent), self.store, state, packages, self.clock, self._safety)
 
-    def preview(self, partition: str, selection: Selection | None = None, *, set_id: str = "latest") -> Outcome:
-        return self.restore().preview(Request(partition, set_id, selection or Selection()))
+    def _safety(self, partitions: Sequence[str]) -> str:
+        made = self.backup().run(partitions, manifest.SAFETY)
+        assert made is not None
+        return made.set_id
 
-    def apply(self, partition: str, selection: Selection | None = None, *, set_id: str = "latest") -> Outcome:
-        return self.restore().apply(Request(partition, set_id, selection or Selection()), "REQ-1", "operator")
+    def preview(
+        self, partition: str | None, selection: Selection | None = None, *, set_id: str = "latest", **more: Any
+    ) -> Outcome:
+        return self.restore().preview(Order(partition, set_id, selection=selection or Selection(), **more))
+
+    def approval(
+        self, partition: str | None, selection: Selection | None = None, *, set_id: str = "latest", **more: Any
+    ) -> dict[str, Any]:
+        """A request as an operator writes it, for the set as the store has it."""
+        records = self.agent.records["backup_set"]
+        signer = ClusterState(self.agent).identity().signer
+        stored, _ = sets.choose(sets.read_all(self.store, signer, records), set_id, records)
+        order = Order(partition, stored.set_id, stored.manifest_sha256, selection=selection or Selection(), **more)
+        raw = approvals.request("restore", partition, cluster=self.agent.cluster_uuid, **order.fields())
+        return approvals.approval(raw, "ada", "grace")
+
+    def apply(
+        self, partition: str | None, selection: Selection | None = None, *, set_id: str = "latest", **more: Any
+    ) -> Outcome:
+        return self.restore().apply(self.approval(partition, selection, set_id=set_id, **more), "operator")
 
 
 def make_site(

@@ -10,9 +10,13 @@ from typing import Any
 
 from support.memory_cluster import object_file
 
+from keyfold.agent.handover import seal_with_age
+from keyfold.approval.gate import decode
+from keyfold.approval.request import parse
 from keyfold.backup.recipient import encode_recipient
 from keyfold.custody.memory_keys import MemorySystemKeys
 from keyfold.errors import KeyfoldError
+from keyfold.restore.order import order_of
 from keyfold.token.object_file import identity
 
 Meta = dict[str, Any]
@@ -46,6 +50,7 @@ class FakeAgent:
         self.batches: list[int] = []
         self.before: dict[str, Callable[[], object]] = {}
         self.cut_snapshot_after: int | None = None
+        self.jobs: dict[str, dict[str, Any]] = {}
         self.custody: dict[str, Any] | None = None
 
     # --- what a test arranges ---------------------------------------------------------------------------------
@@ -144,11 +149,12 @@ class FakeAgent:
             yield {"ok": True, "key": key, "value": base64.b64encode(json.dumps(row).encode()).decode()}
         yield {"ok": True, "end": True, "entries": len(rows)}
 
-    def _local_digests(self, partition: str) -> dict[str, Any]:
+    def _local_digests(self, partition: str, files: list[str] | None = None) -> dict[str, Any]:
         live = {file: identity(stored.data) for file, stored in self.partitions[partition].live.items()}
-        return {"digests": self.local.get(partition, live)}
+        found = self.local.get(partition, live)
+        return {"digests": {file: digest for file, digest in found.items() if files is None or file in files}}
 
-    def _object_list(self, partition: str, invalidated: bool = False) -> dict[str, Any]:
+    def _object_list(self, partition: str, invalidated: bool = False, files: list[str] | None = None) -> dict[str, Any]:
         if partition not in self.partitions:
             raise KeyfoldError("not_found", f"there is no partition {partition}", not_done="-", next_step="-")
         found = self.partitions[partition]
@@ -162,30 +168,74 @@ class FakeAgent:
                     "digest": identity(stored.data),
                 }
                 for file, stored in (found.invalidated if invalidated else found.live).items()
-            ]
+                if files is None or file in files
+            ],
+            **({"purged": []} if invalidated else {}),
         }
 
-    def _restore(
+    def _status(self) -> dict[str, Any]:
+        nodes = {"hsm1": "up", "hsm2": "down", "hsm3": "up"}
+        rows = [{**row, "policy": {"max_size_bytes": 0}, "locked": {}} for row in self._partition_list()["partitions"]]
+        return {
+            "cluster": None,
+            "etcd": [],
+            "partitions": rows,
+            "audit": {"pending": 0, "oldest_pending_seconds": None},
+            "revision": self.revision,
+            "nodes": [
+                {"name": name, "agent": state, "lag": 0, "applied_revision": self.revision if state == "up" else 0}
+                for name, state in nodes.items()
+            ],
+        }
+
+    # Approvals are the real agent's matter (test_restoring): here everything is approved.
+
+    def _restore_begin(
+        self, approval: dict[str, Any], check: bool = False, begun: dict[str, Any] | None = None, **_more: Any
+    ) -> dict[str, Any]:
+        request = parse(decode(approval)[0])
+        if not check:
+            described = {"request_id": request.id, "officers": ["ada", "grace"], "started": "begun", "finished": None}
+            asked = {"ticket": request.ticket, "reason": request.reason, "requested_by": request.requested_by}
+            order = order_of(request)
+            self.records["restore"][request.id] = {
+                **described,
+                **asked,
+                **order.fields(),
+                "chargeable": order.chargeable,
+                **(begun or {}),
+            }
+        return {"record": self.records["restore"].get(request.id), "officers": ["ada", "grace"]}
+
+    def _restore_apply(
         self,
+        approval: dict[str, Any],
         partition: str,
-        ticket: str,
-        create: bool,
         objects: list[dict[str, Any]],
         partition_row: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        if create:
-            assert partition_row is not None
+        assert parse(decode(approval)[0]).id in self.records["restore"]
+        if partition_row is not None:
             assert partition not in self.partitions
             assert objects[0]["file"] == "token.object"
             self.partitions[partition] = FakePartition(partition_row)
         found = self.partitions[partition]
         self.batches.append(len(objects))
         for sent in objects:
-            assert sent["file"] not in found.live, "merge never touches a live object"
-            self.put(partition, sent["file"], base64.b64decode(sent["data"]), sent["meta"])
-            found.invalidated.pop(sent["file"], None)
-            self.restored.append(sent["file"])
-        return {"revision": self.revision, "added": len(objects), "reactivated": 0}
+            file, there = sent["file"], found.live.get(sent["file"])
+            assert sent.get("live") == (None if there is None else [there.revision, len(there.data)])
+            if "data" not in sent:
+                self.destroy(partition, file)
+                continue
+            self.put(partition, file, base64.b64decode(sent["data"]), sent["meta"])
+            found.invalidated.pop(file, None)
+            self.restored.append(file)
+        return {"revision": self.revision}
+
+    def _restore_finish(self, approval: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+        request_id = parse(decode(approval)[0]).id
+        self.records["restore"][request_id] |= {**result, "finished": "done"}
+        return {"record": self.records["restore"][request_id]}
 
     def _record_put(self, kind: str, id: str, value: dict[str, Any]) -> dict[str, Any]:  # noqa: A002 - its name there
         self.records.setdefault(kind, {})[id] = value
@@ -193,3 +243,30 @@ class FakeAgent:
 
     def _record_list(self, kind: str) -> dict[str, Any]:
         return {"records": dict(self.records.get(kind, {}))}
+
+    def _job_begin(self, job: str, id: str) -> dict[str, Any]:  # noqa: A002 - its name there
+        if job in self.jobs:
+            raise KeyfoldError("conflict", f"a {job} is under way on hsm4", not_done="-", next_step="-")
+        self.jobs[job] = {"id": id, "lease": len(id)}
+        return {"lease": len(id)}
+
+    def _job_renew(self, job: str, id: str, lease: int) -> dict[str, Any]:  # noqa: A002 - its name there
+        return {"held": self.jobs.get(job) == {"id": id, "lease": lease}}
+
+    def _job_end(self, job: str, id: str, lease: int) -> dict[str, Any]:  # noqa: A002 - its name there
+        if self.jobs.get(job) == {"id": id, "lease": lease}:
+            del self.jobs[job]
+        return {}
+
+    def _partition_apply(
+        self, partitions: list[dict[str, Any]], approvals: list[dict[str, Any]], check: bool
+    ) -> dict[str, Any]:
+        for declared in partitions:
+            name = declared["name"]
+            self.add_partition(name, declared["package"], backup=declared.get("backup", True))
+            sealed = seal_with_age(f"secret-{name}", [declared["subscriber_key"]])
+            self.records.setdefault("handover", {})[name] = {"user": sealed}
+        return {"changes": [], "revision": self.revision}
+
+    def _partition_handover(self, partitions: list[str]) -> dict[str, Any]:
+        return {"handover": {name: self.records["handover"][name] for name in partitions}}

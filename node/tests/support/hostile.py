@@ -97,7 +97,9 @@ _OPERATIONS = (
     "partition_apply",
     "object_list",
     "snapshot",
-    "restore",
+    "restore_begin",
+    "restore_apply",
+    "restore_finish",
     "record_put",
 )
 

@@ -76,6 +76,9 @@ class DirectoryRemote(ExpirableRemote):
             path.unlink(missing_ok=True)
         self._step()
 
+    def free_bytes(self) -> int | None:
+        return None
+
     def close(self) -> None:
         """Nothing to drop."""
 

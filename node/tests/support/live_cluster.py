@@ -111,7 +111,7 @@ class LiveNode:
             cluster_name="test",
             node=name,
             site=f"dc-{name}",
-            site_role="primary",
+            site_role="backup",
             etcd=StoreConfig((url,)),
             store=None,
             packages=PACKAGES,

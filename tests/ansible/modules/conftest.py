@@ -38,7 +38,7 @@ EMPTY: dict[str, Any] = {
     ],
     "sets": [],
     "backup_objects": [],
-    "tickets": [],
+    "restored": [],
     "failures": [],
     "lags": [],
 }

@@ -187,25 +187,34 @@ def _backup_list(_options: argparse.Namespace, state: dict[str, Any]) -> dict[st
 
 
 def _restore(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
-    apply = options.verb == "apply"
-    rows = [row for row in state["backup_objects"] if not options.label or row["label"] in options.label]
+    """Mode merge, of everything; an approval without signatures is refused, and one that was used does nothing."""
+    given = json.load(sys.stdin)["approval"]
+    apply, done = options.verb == "apply", given["request"] in state["restored"]
+    if apply and not given["signatures"]:
+        raise KeyfoldError("unapproved", "nobody signed", not_done="nothing", next_step="ssh-keygen -Y sign")
     actions = {"missing": "add", "invalidated": "reactivate", "live": "untouched"}
     names = ("file", "class", "label", "id", "size")
-    entries = [{"action": actions[row["state"]], **{key: row[key] for key in names}} for row in rows]
-    changed = any(entry["action"] != "untouched" for entry in entries)
+    entries = [
+        {"action": actions[row["state"]], "partition": "acme", **{key: row[key] for key in names}}
+        for row in state["backup_objects"]
+    ]
+    record = {"ticket": "REQ-1", "finished": "2026-01-01T00:00:00Z"} if apply else None
     if apply:
-        state["tickets"].append(options.ticket)
-        for row in rows:
+        state["restored"].append(given["request"])
+        for row in state["backup_objects"]:
             row["state"] = "live"
     return {
         "ok": True,
-        "changed": changed and apply,
-        "set_id": "set-1" if options.set == "latest" else options.set,
-        "partition": options.partition,
+        "changed": apply and not done,
+        "set_id": "set-1",
+        "partition": "acme",
         "mode": "merge",
-        "plan": entries,
+        "plan": [] if done and apply else entries,
         "counts": {name: [e["action"] for e in entries].count(name) for name in actions.values()},
+        "pins": {"acme": "kept"},
         "revision": state["revision"] if apply else None,
+        "record": record,
+        "report": "Restore for ticket REQ-1" if record else None,
     }
 
 
@@ -249,6 +258,17 @@ def _partition_unlock(options: argparse.Namespace, state: dict[str, Any]) -> dic
     return {"ok": True, "partition": options.partition, "unlocked": failed}
 
 
+def _drill_prepare(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    missing = "keyfold-canary" not in state["partitions"]
+    if missing and not options.dry_run:
+        state["partitions"]["keyfold-canary"] = {}
+    return {"ok": True, "changed": missing, "dry_run": options.dry_run}
+
+
+def _drill_run(_options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    return {"ok": True, "changed": True, "drill": {"drill_id": "drill-1", "passed": True, "partitions": []}}
+
+
 _COMMANDS = {
     ("object", "list"): _object_list,
     ("object", "reactivate"): _object_change,
@@ -265,6 +285,8 @@ _COMMANDS = {
     ("rebuild", "run"): _rebuild_run,
     ("backup", "run"): _backup_run,
     ("backup", "list"): _backup_list,
+    ("drill", "prepare"): _drill_prepare,
+    ("drill", "run"): _drill_run,
     ("restore", "preview"): _restore,
     ("restore", "apply"): _restore,
 }
@@ -293,6 +315,8 @@ def _parser() -> argparse.ArgumentParser:
         if (noun, verb) == ("backup", "run"):
             command.add_argument("--partition", action="append")
             command.add_argument("--dry-run", action="store_true")
+        if (noun, verb) == ("drill", "prepare"):
+            command.add_argument("--dry-run", action="store_true")
         if noun == "object":
             command.add_argument("partition")
         if noun == "object" and verb != "list":
@@ -309,13 +333,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--user")
             command.add_argument("--dry-run", action="store_true")
         if noun == "restore":
-            command.add_argument("--partition", required=True)
-            command.add_argument("--set", default="latest")
-            command.add_argument("--label", action="append")
-            command.add_argument("--id", action="append")
-            command.add_argument("--class", dest="object_class")
-        if (noun, verb) == ("restore", "apply"):
-            command.add_argument("--ticket", required=True)
+            command.add_argument("--request", required=True, choices=["-"])
     parser.set_defaults(verb=None)
     return parser
 

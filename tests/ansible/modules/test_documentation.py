@@ -22,6 +22,7 @@ MODULES = [
     "keyfold_backup_key",
     "keyfold_ceremony",
     "keyfold_cluster_info",
+    "keyfold_drill",
     "keyfold_genesis",
     "keyfold_login",
     "keyfold_object",
@@ -112,7 +113,7 @@ def test_returned_keys_are_documented(name: str, run: Any, fake: Any) -> None:
         "keyfold_object_info": {"partition": "acme"},
         "keyfold_login": {"partition": "acme"},
         "keyfold_partition": {"partitions": []},
-        "keyfold_restore": {"partition": "acme", "ticket": "T"},
+        "keyfold_restore": {"approval": {"request": "cmVxdWVzdA==", "signatures": ["s"]}},
     }
     documented = set(yaml.safe_load(load(name).RETURN))
     done = run(name, **arguments.get(name, {}))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from support.backup_site import BackupSite, make_site
 
 from keyfold.commands import backup, restore
@@ -25,7 +26,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BackupSite:
     for module in (backup, restore):
         monkeypatch.setattr(module, "reader", lambda _context: nullcontext(site.store))
     monkeypatch.setattr(backup, "writer", lambda _context: nullcontext(site.store))
-    monkeypatch.setattr(backup, "_sign", lambda _context, message, _epoch: site.agent.keys.sign(message))
+    monkeypatch.setattr(backup, "sign_with_system", lambda _context, message, _epoch: site.agent.keys.sign(message))
     return site
 
 
@@ -100,30 +101,35 @@ def test_backup_list_shows_a_damaged_set_and_verify_fails_on_it(site: BackupSite
     assert made["set_id"] not in caught.value.what
 
 
-def test_restore_previews_and_applies_for_a_ticket(site: BackupSite) -> None:
+def test_a_restore_is_drafted_previewed_and_applied_once(site: BackupSite, tmp_path: Path) -> None:
     made = keyfold(site, "backup", "run")[0]["set"]
     for file in [file for file in site.agent.partitions["acme"].live if file != "token.object"]:
         site.agent.destroy("acme", file)
     wanted = ["--partition", "acme", "--label", "signer", "--class", "private"]
-    preview, _ = keyfold(site, "restore", "preview", *wanted)
+    preview, text = keyfold(site, "restore", "preview", *wanted)
     assert (preview["changed"], preview["revision"], preview["set_id"]) == (False, None, made["set_id"])
     (step,) = preview["plan"]
     assert (step["action"], step["class"], step["label"], step["id"]) == ("reactivate", "private", "signer", "01")
-    applied, text = keyfold(site, "restore", "apply", *wanted, "--ticket", "REQ-7")
+    assert "PINs stay as they are" in text
+    about = ("--ticket", "REQ-7", "--reason", "lost", "--requested-by", "ada")
+    drafted, text = keyfold(site, "restore", "request", *wanted, *about)
+    assert yaml.safe_load(text)["set"] == made["set_id"]
+    (tmp_path / "r.yml").write_text(drafted["request"])
+    of_request, _ = keyfold(site, "restore", "preview", "--request", str(tmp_path / "r.yml"))
+    assert (of_request["plan"], of_request["ticket"]) == (preview["plan"], "REQ-7")
+    applied, text = keyfold(site, "restore", "apply", "--request", str(tmp_path / "r.yml"))
     assert applied["changed"] is True
     assert (applied["plan"], applied["counts"]) == (preview["plan"], preview["counts"])
     assert applied["revision"] == site.agent.revision
-    assert "every node follows" in text
-    (record,) = site.agent.records["restore"].values()
-    assert record["ticket"] == "REQ-7"
-    again, _ = keyfold(site, "restore", "apply", *wanted, "--ticket", "REQ-7")
-    assert (again["changed"], again["counts"]["untouched"]) == (False, 1)
+    assert "Restore for ticket REQ-7" in text
+    assert applied["record"]["ticket"] == "REQ-7"
+    again, _ = keyfold(site, "restore", "apply", "--request", str(tmp_path / "r.yml"))
+    assert (again["changed"], again["record"]) == (False, applied["record"])
 
 
-def test_an_empty_ticket_is_refused(site: BackupSite) -> None:
-    with pytest.raises(KeyfoldError) as caught:
-        keyfold(site, "restore", "apply", "--partition", "acme", "--ticket", " ")
-    assert caught.value.exit_code == 2
+def test_a_restore_without_a_request_is_no_command(site: BackupSite) -> None:
+    with pytest.raises(SystemExit):
+        keyfold(site, "restore", "apply", "--partition", "acme")
 
 
 def test_a_node_outside_the_backup_site_says_where_to_go(site: BackupSite, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ KEYS = MemorySystemKeys(bytes(range(32)), UUID)
 CLUSTER = Cluster(UUID, KEYS.signing_public_key())
 
 
-def document(sequence: int, previous: str, set_id: str) -> bytes:
-    made = Manifest(1, UUID, "b", "s", set_id, sequence, previous, "t", "daily", 1, "hsm3", (), ())
+def document(sequence: int, previous: str, set_id: str, retention_class: str = "daily") -> bytes:
+    made = Manifest(1, UUID, "b", "s", set_id, sequence, previous, "t", retention_class, 1, "hsm3", (), ())
     return manifest.signed(made, KEYS.sign)
 
 
@@ -102,6 +102,18 @@ def refusal(documents: dict[str, bytes], wanted: str, records: dict[str, dict[st
 def test_latest_is_the_highest_number_and_an_id_is_itself() -> None:
     assert chosen(chain(3), LATEST, {}) == "set-3"
     assert chosen(chain(3), "set-1", recorded(chain(3))) == "set-1"
+
+
+def test_latest_is_never_a_restores_safety_set_whether_it_is_good_or_spoiled() -> None:
+    documents = chain(2)
+    safety = document(3, manifest.sha256(documents["set-2"]), "set-3", "safety")
+    records = recorded({**documents, "set-3": safety})
+    records["set-3"]["retention_class"] = "safety"
+    assert chosen({**documents, "set-3": safety}, LATEST, {}) == "set-2"
+    for content in (safety, safety[:-3]):
+        assert chosen({**documents, "set-3": content}, LATEST, records) == "set-2"
+    assert chosen(documents, LATEST, records) == "set-2"
+    assert chosen({**documents, "set-3": safety}, "set-3", records) == "set-3"
 
 
 def test_latest_is_refused_when_the_recorded_newest_is_gone_or_spoiled() -> None:

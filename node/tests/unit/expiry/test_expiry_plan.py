@@ -80,6 +80,12 @@ def test_an_unbelievable_manifest_is_held_with_its_reason_and_holds_nobody_up() 
     assert reason("bad", bad) == "it is not signed"
 
 
+def test_a_restores_safety_set_goes_as_a_daily_one_does() -> None:
+    safety = replace(made(1, 11), retention_class="safety")
+    assert actions(safety, made(2, 1)) == {"set-1": "expire", "set-2": "keep"}
+    assert actions(safety) == {"set-1": "hold"}
+
+
 def test_an_unknown_retention_class_is_held() -> None:
     strange = replace(made(1, 400), retention_class="monthly")
     assert actions(strange, made(2, 1))["set-1"] == "hold"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from keyfold.errors import KeyfoldError
-from keyfold.remote.multistatus import parse
+from keyfold.remote.multistatus import free_bytes, parse
 
 # As Apache 2.4 mod_dav_fs answers: prefixes of its own, a propstat for what it does not have.
 APACHE = b"""<?xml version="1.0" encoding="utf-8"?>
@@ -62,3 +62,29 @@ def test_what_is_no_multistatus_is_a_store_error(hostile: bytes) -> None:
     with pytest.raises(KeyfoldError) as caught:
         parse(hostile, "/s/")
     assert caught.value.code == "store_error"
+
+
+def quota(prop: str) -> bytes:
+    response = (
+        f"<response><href>/keyfold/</href><propstat><prop>{prop}</prop><status>HTTP/1.1 200 OK</status></propstat>"
+    )
+    return f'<multistatus xmlns="DAV:">{response}</response></multistatus>'.encode()
+
+
+@pytest.mark.parametrize(
+    ("prop", "room"),
+    [
+        ("<quota-available-bytes>12</quota-available-bytes>", 12),
+        ("<quota-available-bytes/>", None),
+        ("<quota-available-bytes>-1</quota-available-bytes>", None),
+        ("", None),
+    ],
+)
+def test_the_room_is_what_the_store_says_and_nothing_else(prop: str, room: int | None) -> None:
+    assert free_bytes(quota(prop)) == room
+
+
+def test_a_room_that_is_not_told_is_none() -> None:
+    assert free_bytes(APACHE) is None
+    with pytest.raises(KeyfoldError):
+        free_bytes(b"<html/>")

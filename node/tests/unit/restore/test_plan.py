@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from keyfold.backup.cluster import LiveObject, Partition
 from keyfold.errors import KeyfoldError
-from keyfold.restore.plan import Action, check_same_token, plan
+from keyfold.restore.order import Order
+from keyfold.restore.plan import Action, State, check_same_token, plan
 from keyfold.restore.select import CLASSES, IndexedObject, Selection, select
 
 FILES = ["token.object", *(f"{number:08x}-0000-4000-8000-000000000000.object" for number in range(6))]
@@ -35,52 +36,84 @@ lives = st.dictionaries(st.sampled_from(FILES), st.sampled_from(["x", "y"])).map
 )
 
 
+orders = st.builds(
+    Order, st.just("acme"), st.just("s"), mode=st.sampled_from(["merge", "replace"]), restore_pin=st.booleans()
+)
+ORDER = Order("acme", "s")
+
+
+def state(live: dict[str, LiveObject], invalidated: set[str]) -> State:
+    kept = {file: LiveObject(file, "z", 1, 1) for file in invalidated - set(live)}
+    return State(live, kept)
+
+
 @given(archives(), lives, st.sets(st.sampled_from(FILES)))
 def test_merge_never_removes_and_never_changes(
     archived: list[IndexedObject], live: dict[str, LiveObject], invalidated: set[str]
 ) -> None:
-    made = plan(archived, Selection(), live, invalidated)
-    after = {file: one.digest for file, one in live.items()} | {file: item.digest for file, item in made.writes.items()}
-    for file, one in live.items():
-        assert after[file] == one.digest
-    for item in archived:
-        assert item.file in after
+    made = plan("acme", archived, ORDER, state(live, invalidated))
+    assert made.removes == ()
+    assert not made.loses
+    assert set(made.writes) == {item.file for item in archived} - set(live)
 
 
-@given(archives(), lives, st.sets(st.sampled_from(FILES)))
+@given(archives(), lives, st.sets(st.sampled_from(FILES)), st.booleans())
+def test_replace_ends_with_exactly_what_the_archive_has(
+    archived: list[IndexedObject], live: dict[str, LiveObject], invalidated: set[str], restore_pin: bool
+) -> None:
+    order = Order("acme", "s", mode="replace", restore_pin=restore_pin)
+    made = plan("acme", archived, order, state(live, invalidated))
+    after = {file: one.digest for file, one in live.items() if file not in made.removes}
+    after |= {file: item.digest for file, item in made.writes.items()}
+    wanted = {item.file: item.digest for item in archived}
+    if "token.object" in live and not restore_pin:
+        wanted["token.object"] = live["token.object"].digest
+    assert after == wanted
+
+
+@given(archives(), lives, st.sets(st.sampled_from(FILES)), orders)
 def test_applying_a_plan_leaves_nothing_to_do(
-    archived: list[IndexedObject], live: dict[str, LiveObject], invalidated: set[str]
+    archived: list[IndexedObject], live: dict[str, LiveObject], invalidated: set[str], order: Order
 ) -> None:
-    made = plan(archived, Selection(), live, invalidated)
-    after = live | {file: LiveObject(file, item.digest, 2) for file, item in made.writes.items()}
-    assert plan(archived, Selection(), after, invalidated - set(made.writes)).writes == {}
+    made = plan("acme", archived, order, state(live, invalidated))
+    after = {file: one for file, one in live.items() if file not in made.removes}
+    after |= {file: LiveObject(file, item.digest, 2) for file, item in made.writes.items()}
+    assert plan("acme", archived, order, state(after, invalidated | set(made.removes))).empty
 
 
-@given(archives(), lives, st.sets(st.sampled_from(FILES)))
+@given(archives(), lives, st.sets(st.sampled_from(FILES)), orders)
 def test_every_object_has_one_step_with_its_reason(
-    archived: list[IndexedObject], live: dict[str, LiveObject], invalidated: set[str]
+    archived: list[IndexedObject], live: dict[str, LiveObject], invalidated: set[str], order: Order
 ) -> None:
-    made = plan(archived, Selection(), live, invalidated)
-    assert [step.object for step in made.steps] == archived
-    for step in made.steps:
+    made = plan("acme", archived, order, state(live, invalidated))
+    assert [step.object for step in made.steps][: len(archived)] == archived
+    assert {step.action for step in made.steps[len(archived) :]} <= {Action.REMOVE}
+    for step in made.steps[: len(archived)]:
         file = step.object.file
         if file in live:
             same = live[file].digest == step.object.digest
-            assert step.action is (Action.UNTOUCHED if same else Action.CHANGED)
+            assert step.action in ((Action.UNTOUCHED,) if same else (Action.CHANGE, Action.DIFFERS))
         else:
             assert step.action is (Action.REACTIVATE if file in invalidated else Action.ADD)
-    assert sum(made.counts.values()) == len(archived)
+    assert sum(made.counts.values()) == len(made.steps)
 
 
 @given(archives())
 def test_a_partition_that_is_gone_gets_its_token_whatever_was_selected(archived: list[IndexedObject]) -> None:
     for selection in (Selection(), Selection(labels=("a",))):
         try:
-            made = plan(archived, selection, None, ())
+            made = plan("acme", archived, Order("acme", "s", selection=selection), None)
         except KeyfoldError:
             continue
         assert made.create
         assert "token.object" in made.writes
+
+
+def test_what_a_restore_adds_to_the_quota_is_known_before() -> None:
+    items = [IndexedObject(file, 4, None, None, 100, "x") for file in FILES[1:5]]
+    live = {FILES[3]: LiveObject(FILES[3], "y", 1, 30), FILES[4]: LiveObject(FILES[4], "x", 1, 100)}
+    now = State(live, {FILES[2]: LiveObject(FILES[2], "x", 1, 60)})
+    assert plan("acme", items, Order("acme", "s", mode="replace"), now).growth == 100 + 40 + 70
 
 
 def key(number: int, kind: str, label: str, key_id: str) -> IndexedObject:
