@@ -13,7 +13,8 @@ import pytest
 from support import age_plugin
 from support.live_cluster import PIN, LiveCluster, LiveNode, wait_for
 from support.softhsm_application import application
-from support.webdav_server import make_credentials, serve, webdav_app
+from support.webdav_server import make_credentials
+from support.webdav_servers import apache
 
 import keyfold
 from keyfold.backup.cluster import ClusterState
@@ -87,7 +88,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         credentials, root = make_credentials(tmp_path / "pki"), tmp_path / "store"
         root.mkdir()
         with (
-            serve(webdav_app(root), credentials) as url,
+            apache(root, credentials) as url,
             WebDavRemote(url, credentials.ca, credentials.cert, credentials.key) as remote,
         ):
             made = World(live, node, remote, root)

@@ -12,7 +12,8 @@ import pytest
 from support import age_plugin
 from support.live_cluster import PIN, ROOT, LiveCluster, wait_for
 from support.softhsm_application import application
-from support.webdav_server import make_credentials, serve, webdav_app
+from support.webdav_server import make_credentials
+from support.webdav_servers import apache
 
 from keyfold.agent.client import AgentClient
 from keyfold.backup import sets
@@ -105,7 +106,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     credentials, root = make_credentials(tmp_path / "pki"), tmp_path / "store"
     root.mkdir()
     with ExitStack() as stack:
-        url = stack.enter_context(serve(webdav_app(root), credentials))
+        url = stack.enter_context(apache(root, credentials))
 
         def open_store() -> Remote:
             return stack.enter_context(WebDavRemote(url, credentials.ca, credentials.cert, credentials.key))
