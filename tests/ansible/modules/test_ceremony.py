@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.exhaustive
+
 UUID = "5f0c0b34-6f8f-4f0a-9d6b-6f1b7a3f9d11"
 
 

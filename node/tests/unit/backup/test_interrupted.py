@@ -19,6 +19,8 @@ from keyfold.backup.run import Backup
 from keyfold.errors import KeyfoldError
 from keyfold.store.errors import Compacted
 
+pytestmark = pytest.mark.exhaustive
+
 LONGEST_WALK = 100
 
 

@@ -20,6 +20,8 @@ from keyfold.expiry.run import Expiry
 from keyfold.expiry.settings import Settings
 from keyfold.expiry.state import State
 
+pytestmark = pytest.mark.exhaustive
+
 LONGEST_WALK = 200
 NOWHERE = Path("/nowhere")
 

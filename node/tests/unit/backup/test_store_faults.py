@@ -19,6 +19,8 @@ from keyfold.backup.verify import require_good, verify_sets
 from keyfold.errors import KeyfoldError
 from keyfold.remote.webdav import WebDavRemote
 
+pytestmark = pytest.mark.exhaustive
+
 
 @dataclass
 class Faulty:

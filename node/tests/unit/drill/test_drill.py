@@ -19,6 +19,8 @@ from keyfold.errors import KeyfoldError
 from keyfold.remote import errors
 from keyfold.remote.memory import Fault
 
+pytestmark = pytest.mark.exhaustive
+
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DrillSite:
