@@ -58,12 +58,16 @@ def test_of_racing_updates_each_is_either_refused_or_the_one_that_later_ones_rep
     outcomes: list[tuple[str, bool]] = []
     start = threading.Barrier(len(racers))
 
+    def label_now(racer: Application) -> str | None:
+        """None for the moment in which another node's change is written under this reader's hands."""
+        return next((label for label in racer.labels() if label.startswith(f"raced-{tag}")), None)
+
     def race(racer: Application) -> None:
         start.wait()
         for number, pause in enumerate(order):
             threading.Event().wait(pause)
             to = f"raced-{tag}-{racer.machine.name}-{number}"
-            (before,) = (label for label in racer.labels() if label.startswith(f"raced-{tag}"))
+            before = wait_for(lambda: label_now(racer), "the key's label", 5.0, 0.01)
             try:
                 racer.call("relabel", cls="private", label=before, to=to)
             except Pkcs11Error:
