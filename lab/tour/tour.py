@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import sys
 import time
-from pathlib import Path
 
 import yaml
 
@@ -52,16 +51,16 @@ class Tour:
         self.refused_export()
         self.backup()
         self.destroy()
-        self.restore()
+        self.restore_one_key()
+        self.restore_partition()
         self.use_again()
+        self.drill()
         self.status()
         self.app.clean_up()
 
     def declare(self) -> None:
         with self._say.step(f"Partition {PARTITION}, package ECO, declared in inventories/local, applied"):
-            begun = time.monotonic()
-            playbook("partition")
-            self._say.did("controller", "ansible-playbook playbooks/partition.yml", time.monotonic() - begun)
+            self._played("controller", "partition", "what is declared")
             self._say.shows(on("hsm1", "keyfold", "partition", "list"))
 
     def use(self) -> None:
@@ -175,14 +174,12 @@ class Tour:
                 "files": plan["files"],
             }
             signed = approve(CONTROLLER, f"reactivate-{self._round}", request)
-            self._say.did("officers", f"{' and '.join(OFFICERS)} sign the request (ssh-keygen -Y sign)")
-            begun = time.monotonic()
-            playbook(
-                "reactivate",
+            self._officers_signed()
+            self._played(
+                *("hsm1", "reactivate", "both halves"),
                 *("-e", f"reactivate_partition={PARTITION}", "-e", f"reactivate_files={','.join(plan['files'])}"),
                 *("-e", f"reactivate_request={signed}", "-e", "confirm=yes"),
             )
-            self._say.did("controller", "ansible-playbook playbooks/reactivate.yml", time.monotonic() - begun)
             self._everywhere()
             self.app.python("it verifies the signature of step 2", "verify", self._ec, "message.txt", "before.sig")
             self.app.python("and signs", "sign", self._ec, "message.txt", "reactivated.sig")
@@ -198,11 +195,7 @@ class Tour:
 
     def backup(self) -> None:
         with self._say.step("The daily backup, now"):
-            begun = time.monotonic()
-            playbook("backup")
-            self._say.did(
-                "hsm3", "ansible-playbook playbooks/backup.yml → store1 over WebDAV", time.monotonic() - begun
-            )
+            self._played("hsm3", "backup", "to store1, over WebDAV")
             self._say.shows(on("hsm3", "keyfold", "backup", "list"))
 
     def destroy(self) -> None:
@@ -229,28 +222,40 @@ class Tour:
                     raise StepFailed(f"{node} still has {here - live}", f"docker exec keyfold-{node} keyfold status")
                 self._say.did(node, "they are gone")
 
-    def restore(self) -> None:
-        with self._say.step(
-            f"Two officers approve it; preview, then restore partition {PARTITION} from the WebDAV store"
-        ):
-            request = self._approved_restore()
-            arguments = ("-e", f"request={request}")
-            for what, more in (("--check: the preview", ("--check", "--diff")), ("the restore", ("-e", "confirm=yes"))):
-                begun = time.monotonic()
-                playbook("restore", *arguments, *more)
-                self._say.did("hsm3", f"ansible-playbook playbooks/restore.yml, {what}", time.monotonic() - begun)
-            self._everywhere()
+    def restore_one_key(self) -> None:
+        with self._say.step(f"One key pair comes back from the WebDAV store: {self._rsa}, approved by two officers"):
+            self._restore("one-key", "--label", self._rsa)
+            back = self.app.labels() & {self._rsa, self._ec, self._aes}
+            if back != {self._rsa}:
+                raise StepFailed(f"restored: {back}, not {self._rsa} alone", "docker exec keyfold-hsm3 keyfold status")
+            self._verify_cms()
+
+    def restore_partition(self) -> None:
+        with self._say.step(f"And all that partition {PARTITION} lost, with a preview first"):
+            self._restore("partition", preview=True)
             missing = {self._rsa, self._ec, self._aes, self._late} - self.app.labels()
             if missing:
                 raise StepFailed(f"not restored: {missing}", "docker exec keyfold-hsm3 keyfold backup list")
 
-    def _approved_restore(self) -> Path:
-        """What the operator writes and two officers sign; its path on the controller."""
+    def _restore(self, name: str, *keys: str, preview: bool = False) -> None:
+        """As docs/runbooks/restore.md has it: the operator's request, the officers' signatures, the playbook."""
         about = ("--ticket", f"TOUR-{self._round}", "--reason", "destroyed by mistake", "--requested-by", "the tour")
-        draft = keyfold("hsm3", "restore", "request", "--partition", PARTITION, *about)
-        signed = approve(CONTROLLER, f"restore-{self._round}", yaml.safe_load(draft["request"]))
+        draft = keyfold("hsm3", "restore", "request", "--partition", PARTITION, *keys, *about)
+        request = approve(CONTROLLER, f"restore-{name}-{self._round}", yaml.safe_load(draft["request"]))
+        self._officers_signed()
+        if preview:
+            self._played("hsm3", "restore", "the preview", "-e", f"request={request}", "--check", "--diff")
+        self._played("hsm3", "restore", "the restore", "-e", f"request={request}", "-e", "confirm=yes")
+        self._everywhere()
+
+    def _officers_signed(self) -> None:
         self._say.did("officers", f"{' and '.join(OFFICERS)} sign the request (ssh-keygen -Y sign)")
-        return signed
+
+    def _played(self, machine: str, name: str, what: str, *arguments: str) -> None:
+        """A playbook, said with the time it took."""
+        begun = time.monotonic()
+        playbook(name, *arguments)
+        self._say.did(machine, f"ansible-playbook playbooks/{name}.yml: {what}", time.monotonic() - begun)
 
     def use_again(self) -> None:
         with self._say.step("The restored keys verify the old signatures and make new ones"):
@@ -263,6 +268,11 @@ class Tour:
             key = f"pkcs11:token={PARTITION};object={self._rsa};type=private"
             request = ("req", "-new", "-key", key, "-passin", "env:KEYFOLD_PIN", "-subj", "/CN=app1.acme.example")
             self.app.openssl("openssl req -new: another CSR with the RSA key", *request, "-out", "another.csr")
+
+    def drill(self) -> None:
+        with self._say.step("A drill: the newest set into a scratch SoftHSM; its canary key signs"):
+            self._played("hsm3", "drill", "held, and passed")
+            self._say.shows(on("hsm3", "keyfold", "drill", "list"))
 
     def status(self) -> None:
         with self._say.step("keyfold status"):

@@ -42,8 +42,13 @@ def test_private_keys_are_their_owners_alone(cluster: Cluster, host: str) -> Non
     )
     assert found, "no key was found to look at"
     kept = dict(line.split(" ", 1) for line in found.splitlines())
-    # The member runs as user etcd, which may read its key but not replace it.
-    assert kept.pop("/etc/etcd/pki/member.key", "640 root:etcd") == "640 root:etcd"
+    # The member runs as user etcd, which may read its key but not replace it; the expirer has a user of its own.
+    others = {
+        "/etc/etcd/pki/member.key": "640 root:etcd",
+        "/etc/keyfold/pki/store-expirer.key": "600 keyfold-expiry:root",
+    }
+    for path, mode in others.items():
+        assert kept.pop(path, mode) == mode
     assert set(kept.values()) <= {"600 root:root"}, kept
 
 
