@@ -19,18 +19,21 @@ run_yamllint() { yamllint --strict .; }
 
 run_ansible_lint() { ansible-lint --offline; }
 
+# A scenario's playbooks import the real ones, which ansible-lint then reads once more each.
+run_ansible_lint_quick() { ansible-lint --offline playbooks roles library action_plugins lookup_plugins inventories; }
+
 run_shellcheck() {
   apt_install shellcheck
   # By their first line: some scripts have no ending.
   ours | xargs awk 'FNR == 1 && /^#!.*[\/ ](ba)?sh( |$)|^# shellcheck shell=/ { print FILENAME }' | xargs shellcheck
 }
 
-run_unit() { # [MARKERS]
+run_unit() { # DIRECTORY [MARKERS]
   apt_install age
-  timeout --foreground 900 pytest -m "not container${1:+ and $1}"
+  timeout --foreground 900 pytest "$1" -m "not container${2:+ and $2}"
 }
 
-run_unit_quick() { run_unit 'not exhaustive'; }
+run_unit_quick() { run_unit "$1" 'not exhaustive'; }
 
 # The newest packages, on a machine that has what a node has and nothing else.
 run_package() {
@@ -65,7 +68,7 @@ in_build_image() {
       "$build_image" sh -ec "mkdir /src; cd /src; tar --extract --no-same-owner; $1"
 }
 
-run_c() { in_build_image 'make -C node/pkcs11 --jobs=2 check asan'; }
+run_c() { in_build_image 'make -C node/pkcs11 --jobs=2 check asan valgrind'; }
 
 # Files without such tests may import what only the controller has.
 # shellcheck disable=SC2016 # expanded in the container

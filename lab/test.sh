@@ -39,9 +39,9 @@ at_once() {
   wait
 }
 
-check() { # UNIT-STEP
-  at_once 2 "mypy run_mypy" "unit-and-contract $1" "ansible-lint run_ansible_lint" "ruff run_ruff" \
-    "yamllint run_yamllint" "shellcheck run_shellcheck"
+check() { # UNIT-STEP ANSIBLE-LINT-STEP
+  at_once 2 "node-unit-and-contract $1 node/tests" "mypy run_mypy" "ansible-lint $2" "controller-and-docs $1 tests" \
+    "ruff run_ruff" "yamllint run_yamllint" "shellcheck run_shellcheck"
 }
 
 containers() {
@@ -60,11 +60,11 @@ what=${1:?usage: lab/test.sh check|all}
 case $what in
   check)
     step setup lab/venv.sh
-    check run_unit_quick
+    check run_unit_quick run_ansible_lint_quick
     ;;
   all)
     step setup lab/setup.sh
-    check run_unit
+    check run_unit run_ansible_lint
     containers
     ;;
   *) die "there is no set of tests called '$what'" "nothing was run" "lab/test.sh check or lab/test.sh all" ;;

@@ -277,6 +277,7 @@ def test_side_by_side_makes_a_new_partition_and_leaves_the_old_one_alone(site: B
     assert caught.value.code == "conflict"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("op", ["restore_begin", "snapshot", "record_put", "restore_apply", "status", "restore_finish"])
 def test_killed_at_any_step_and_run_again_it_ends_in_the_same_state(
