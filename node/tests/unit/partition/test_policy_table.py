@@ -27,6 +27,11 @@ def test_the_table_has_the_rows_that_are_tested_in_their_order() -> None:
     assert rows("What a call returns") == tested
 
 
+def test_the_rows_are_nowhere_else_on_the_page() -> None:
+    page = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
+    assert page.count("| C_") == len(rows("What a call returns"))
+
+
 def test_every_key_of_the_policy_is_there_with_its_default() -> None:
     documented = {}
     for names, defaults, _ in rows("The keys"):
