@@ -24,8 +24,8 @@ description:
   - Creates partitions that do not exist yet and corrects those whose package, policy or backup differs from
     the declaration. All partitions of a call are planned together; if one declaration is wrong none is touched.
   - A partition that exists but is not declared is left alone.
-  - A policy that becomes weaker needs the signed approval of the officers, one that becomes stronger does not - see
-    docs/policy.md. Without it no partition is touched.
+  - A policy that becomes weaker, or a package that allows more mechanisms, needs the signed approval of the officers,
+    what becomes stronger does not - see docs/policy.md. Without it no partition is touched.
   - Run it on one node of the cluster; every other node follows.
 options:
   partitions:
@@ -105,7 +105,7 @@ options:
     description:
       - Approvals of weaker policies, each as the lookup P(keyfold_approval#lookup) returns it, one per partition. The
         request is of kind C(policy), names the partition, and its field C(policy) has the weakened keys with their new
-        values and no others, as C(weaker) of a check mode run shows them.
+        values and no others, as C(weaker) of a check mode run shows them; a weaker package is its field C(package).
       - In check mode those that are given are looked at and not used up.
     type: list
     elements: dict
@@ -203,7 +203,7 @@ changes:
       description: Package, policy and backup as they are now.
       type: dict
     weaker:
-      description: The keys of the policy that become weaker, with their new values.
+      description: The keys of the policy that become weaker, and C(package) if that does, with their new values.
       type: dict
     needs_approval:
       description: Whether the officers have to approve this change.

@@ -10,24 +10,23 @@ from keyfold.config import Package
 from keyfold.errors import KeyfoldError
 from keyfold.partition.policy import check_name, full_policy
 from keyfold.partition.recipient import canonical_recipient
-from keyfold.partition.weaker import Direction, direction
+from keyfold.partition.weaker import Direction, direction, package_direction
 
 _KEYS = {"name", "package", "policy", "backup", "subscriber_key"}
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """`before` and `after` hold package, policy, backup and the subscriber's public key."""
+    """`before` and `after` hold package, policy, backup and the subscriber's public key.
+
+    `direction`: which way policy and package change; those of a new partition in none.
+    """
 
     name: str
     action: str  # create | update | none
     before: Mapping[str, Any]
     after: Mapping[str, Any]
-
-    @property
-    def direction(self) -> Direction:
-        """Which way the policy changes; a new partition's changes in no direction."""
-        return direction(self.before.get("policy", self.after["policy"]), self.after["policy"])
+    direction: Direction
 
     @property
     def policy_differs(self) -> bool:
@@ -85,7 +84,7 @@ def _change(
             f"partition {name}: package {package.name} has backup '{package.backup}', it is not ordered",
             "remove 'backup' from the declaration",
         )
-    after = {
+    after: dict[str, Any] = {
         "package": package.name,
         "policy": full_policy(name, row.get("policy") or {}, package.max_size_bytes),
         "backup": backup is True if package.backup == "order" else package.backup == "always",
@@ -94,9 +93,10 @@ def _change(
     if key is not None:
         after["subscriber_key"] = key
     if current is None:
-        return Change(name, "create", {}, after)
+        return Change(name, "create", {}, after, Direction({}, {}, {}))
     before = {key: current[key] for key in after if key in current}
-    return Change(name, "none" if before == after else "update", before, after)
+    way = direction(before["policy"], after["policy"]) | package_direction(packages.get(before["package"]), package)
+    return Change(name, "none" if before == after else "update", before, after, way)
 
 
 def _subscriber_key(name: str, declared: object, current: Mapping[str, Any] | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Which way a policy changes: weaker needs the officers' approval, stronger does not (docs/policy.md). Pure."""
+"""Which way a policy or package changes: weaker needs officers' approval, stronger does not (docs/policy.md). Pure."""
 
 from __future__ import annotations
 
@@ -6,19 +6,26 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from keyfold.package import Package
 from keyfold.partition.policy import DEFAULT_POLICY
 
 Value = bool | int
 KIND = "policy"
+PACKAGE = "package"
 
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """The keys that change, with their new values. `neutral`: neither protects more nor less."""
+    """What changes, with its new values: keys of the policy, `package`. `neutral`: neither protects more nor less."""
 
-    weaker: Mapping[str, Value]
-    stronger: Mapping[str, Value]
-    neutral: Mapping[str, Value]
+    weaker: Mapping[str, Value | str]
+    stronger: Mapping[str, Value | str]
+    neutral: Mapping[str, Value | str]
+
+    def __or__(self, other: Direction) -> Direction:
+        return Direction(
+            {**self.weaker, **other.weaker}, {**self.stronger, **other.stronger}, {**self.neutral, **other.neutral}
+        )
 
 
 def direction(before: Mapping[str, Value], after: Mapping[str, Value]) -> Direction:
@@ -38,9 +45,24 @@ def direction(before: Mapping[str, Value], after: Mapping[str, Value]) -> Direct
     return Direction(weaker, stronger, neutral)
 
 
-def subject(weaker: Mapping[str, Value]) -> dict[str, object]:
-    """What the officers' request of kind `policy` must contain: the weakened keys with their new values, no others."""
-    return {"policy": {key: weaker[key] for key in sorted(weaker)}}
+def package_direction(before: Package | None, after: Package) -> Direction:
+    """A package's mechanisms are a protection, the rest of it is an order.
+
+    A package that names none has all of them, as has one that the configuration knows no longer (`before` None).
+    """
+    old, new = set(before.mechanisms if before else ()), set(after.mechanisms)
+    changed = {} if before == after else {PACKAGE: after.name}
+    if old == new:
+        return Direction({}, {}, changed)
+    narrower = bool(new) and (not old or new < old)
+    return Direction({}, changed, {}) if narrower else Direction(changed, {}, {})
+
+
+def subject(weaker: Mapping[str, Value | str]) -> dict[str, object]:
+    """What the officers' request of kind `policy` must contain: what is weakened with its new values, nothing else."""
+    package = {key: value for key, value in weaker.items() if key == PACKAGE}
+    policy = {key: weaker[key] for key in sorted(weaker) if key != PACKAGE}
+    return {**package, **({"policy": policy} if policy else {})}
 
 
 def _when_false(value: Value) -> float:

@@ -21,7 +21,10 @@ from keyfold.replication import keys
 from keyfold.store.interface import Put
 from keyfold.store.memory import MemoryStore
 
-PACKAGE = Package("ECO", 1000, "always")
+PACKAGES = {
+    "ECO": Package("ECO", 1000, "always"),
+    "ECO_CC": Package("ECO_CC", 1000, "always", ("CKM_ECDSA",)),
+}
 LAX = {"key_extract": True, "key_export": True}
 
 
@@ -40,20 +43,25 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def partitions(store: MemoryStore, tmp_path: Path) -> Partitions:
-    config = SimpleNamespace(node="hsm1", state=tmp_path, cluster_uuid=CLUSTER, packages={"ECO": PACKAGE})
+    config = SimpleNamespace(node="hsm1", state=tmp_path, cluster_uuid=CLUSTER, packages=PACKAGES)
     registry = SimpleNamespace(sealer=lambda _name: None, rows={})
     service = SimpleNamespace(store=store, clock=StillClock(NOW), config=config, registry=registry)
     return Partitions(cast(Service, service), MemoryVerifier())
 
 
-def declared(name: str = "acme", **policy: bool | int) -> dict[str, Any]:
-    return {"name": name, "package": "ECO", "policy": policy}
+def declared(name: str = "acme", package: str = "ECO", **policy: bool | int) -> dict[str, Any]:
+    return {"name": name, "package": package, "policy": policy}
+
+
+def row_of(store: MemoryStore, name: str = "acme") -> dict[str, Any]:
+    item = store.get(keys.partition(name))
+    assert item is not None
+    row: dict[str, Any] = json.loads(item.value)
+    return row
 
 
 def policy_of(store: MemoryStore, name: str = "acme") -> dict[str, Any]:
-    item = store.get(keys.partition(name))
-    assert item is not None
-    policy: dict[str, Any] = json.loads(item.value)["policy"]
+    policy: dict[str, Any] = row_of(store, name)["policy"]
     return policy
 
 
@@ -165,3 +173,19 @@ def test_a_larger_quota_needs_nobody(store: MemoryStore, partitions: Partitions)
     partitions.apply([declared(max_size_bytes=500)], check=False)
     partitions.apply([declared(max_size_bytes=900)], check=False)
     assert policy_of(store)["max_size_bytes"] == 900
+
+
+def test_a_package_that_lifts_the_list_of_mechanisms_needs_approval_as_a_weaker_policy_does(
+    store: MemoryStore, partitions: Partitions
+) -> None:
+    partitions.apply([declared(package="ECO_CC")], check=False)
+    (entry,) = audited(store)
+    assert (entry["what"], entry["stronger"]) == ("partition update", ["package"])
+    assert partitions.apply([declared()], check=True)["changes"][0]["weaker"] == {"package": "ECO"}
+    error = refusal(partitions, declared(), approvals=(signed("acme", {"package": "ECO"}),))
+    assert error.code == "unapproved"
+    assert row_of(store)["package"] == "ECO_CC"
+    given = approval(request("policy", "acme", package="ECO"), "ada", "grace")
+    partitions.apply([declared()], check=False, approvals=[given])
+    assert row_of(store)["package"] == "ECO"
+    assert [entry["weaker"] for entry in audited(store) if entry.get("approved_by")] == [["package"]]

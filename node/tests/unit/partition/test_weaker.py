@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keyfold.package import Package
 from keyfold.partition.policy import DEFAULT_POLICY
-from keyfold.partition.weaker import direction, subject
+from keyfold.partition.weaker import direction, package_direction, subject
 
 POLICY = {**DEFAULT_POLICY, "max_size_bytes": 1000}
 WEAKER = [
@@ -57,6 +58,42 @@ def test_a_change_both_ways_asks_for_the_weakened_keys_only() -> None:
     way = direction(POLICY, {**POLICY, "key_extract": True, "key_export": True, "key_import": False})
     assert subject(way.weaker) == {"policy": {"key_export": True, "key_extract": True}}
     assert way.stronger == {"key_import": False}
+
+
+def package(name: str, *mechanisms: str, max_size_bytes: int = 1000) -> Package:
+    return Package(name, max_size_bytes, "always", mechanisms)
+
+
+ALL = package("ECO")
+FEW = package("ECO_CC", "CKM_ECDSA", "CKM_SHA256")
+
+
+@pytest.mark.parametrize(
+    ("strict", "lax"),
+    [(FEW, ALL), (package("ONE", "CKM_ECDSA"), FEW), (FEW, None)],
+    ids=["lifted", "widened", "unknown since"],
+)
+def test_a_package_with_more_mechanisms_is_weaker_and_back_is_stronger(strict: Package, lax: Package | None) -> None:
+    if lax is not None:
+        assert package_direction(strict, lax).weaker == {"package": lax.name}
+    way = package_direction(lax, strict)
+    assert (way.weaker, way.stronger) == ({}, {"package": strict.name})
+
+
+def test_a_package_with_other_mechanisms_is_weaker_whatever_it_lacks() -> None:
+    assert package_direction(FEW, package("RSA", "CKM_RSA_PKCS")).weaker == {"package": "RSA"}
+
+
+@pytest.mark.parametrize("before", [ALL, None])
+def test_a_package_with_another_quota_is_an_order(before: Package | None) -> None:
+    way = package_direction(before, package("PLATINUM", max_size_bytes=9000))
+    assert (way.weaker, way.stronger, way.neutral) == ({}, {}, {"package": "PLATINUM"})
+
+
+def test_the_request_names_a_weaker_package_beside_what_weakens_in_the_policy() -> None:
+    weaker = package_direction(FEW, ALL).weaker
+    assert subject(weaker) == {"package": "ECO"}
+    assert subject({**weaker, "key_extract": True}) == {"package": "ECO", "policy": {"key_extract": True}}
 
 
 def test_a_key_that_an_older_row_lacks_counts_as_its_default() -> None:
