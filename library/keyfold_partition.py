@@ -82,13 +82,13 @@ options:
             description: Days after which an invalidated object expires; V(0) means never.
             type: int
           max_failures:
-            description: Failed logins within O(partitions[].policy.window_seconds) that lock the login.
+            description: Failed logins within O(partitions[].policy.window_seconds) that lock the login; 1 or more.
             type: int
           window_seconds:
-            description: Seconds over which failed logins are counted.
+            description: Seconds over which failed logins are counted; 1 or more.
             type: int
           lock_seconds:
-            description: Seconds for which a login stays locked.
+            description: Seconds for which a login stays locked; 1 or more.
             type: int
       backup:
         description: Whether the partition is backed up, only for packages whose backup is per order.

@@ -87,7 +87,7 @@ class Guard:
                 wait = login.failures.locked_for(now, limits)
                 if wait > 0:
                     raise _locked(login, wait)
-                left = limits.max_failures - login.failures.recent(now, limits) if limits.max_failures else PLACES
+                left = limits.max_failures - login.failures.recent(now, limits)
                 if len(login.attempts) < min(PLACES, left):
                     attempt = Attempt(login, who, now)
                     login.attempts.add(attempt)

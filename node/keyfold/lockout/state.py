@@ -21,7 +21,7 @@ USERS = ("user", "so")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`max_failures` within `window_seconds` lock for `lock_seconds`; `max_failures` 0: never."""
+    """`max_failures` within `window_seconds` lock for `lock_seconds`; all are 1 or more."""
 
     max_failures: int
     window_seconds: int
@@ -50,8 +50,6 @@ class Failures:
 
         A lock shorter than the window lets in nobody before the window has room.
         """
-        if not limits.max_failures:
-            return 0.0
         wait, left = max(self.locked_until - now, 0.0), self.recent(now, limits)
         for moment, count in self.when:
             if left < limits.max_failures:
@@ -68,8 +66,7 @@ class Failures:
             if now - moment < limits.window_seconds:
                 counts[float(int(moment))] += count
         after = Failures(tuple(sorted(counts.items())), self.locked_until)
-        reached = limits.max_failures and after.recent(now, limits) >= limits.max_failures
-        if reached and self.locked_until <= now:
+        if after.recent(now, limits) >= limits.max_failures and self.locked_until <= now:
             return Failures(after.when, now + limits.lock_seconds)
         return after
 

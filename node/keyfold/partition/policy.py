@@ -27,6 +27,9 @@ DEFAULT_POLICY: Mapping[str, bool | int] = {
     "lock_seconds": 300,
 }
 
+# A lock that never comes, or ends at once, is none; a partition without one cannot be declared.
+_POSITIVE = frozenset({"max_failures", "window_seconds", "lock_seconds"})
+
 _NOTHING = "no partition was created or changed"
 
 
@@ -48,8 +51,9 @@ def full_policy(name: str, declared: Mapping[str, Any], package_bytes: int) -> d
     for key, value in declared.items():
         if key not in defaults:
             raise _invalid(f"partition {name}: the policy has no {key!r}", f"known: {', '.join(defaults)}")
-        if type(value) is not type(defaults[key]) or (type(value) is int and value < 0):
-            kind = "true or false" if isinstance(defaults[key], bool) else "a whole number, 0 or more"
+        least = int(key in _POSITIVE)
+        if type(value) is not type(defaults[key]) or (type(value) is int and value < least):
+            kind = "true or false" if isinstance(defaults[key], bool) else f"a whole number, {least} or more"
             raise _invalid(f"partition {name}: policy {key} must be {kind}", f"correct {key} in the inventory")
     policy = {**defaults, **declared}
     if policy["max_size_bytes"] > package_bytes:

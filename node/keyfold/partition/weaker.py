@@ -83,8 +83,7 @@ def _more_or_never(value: Value) -> float:
 
 
 def _fewer(value: Value) -> float:
-    """0 failures would lock nobody ever."""
-    return -(float(value) or math.inf)
+    return -float(value)
 
 
 # How much a value protects the subscriber's keys. The quota is not here: it is what was ordered, not a protection.

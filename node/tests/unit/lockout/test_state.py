@@ -37,11 +37,6 @@ def test_a_lock_shorter_than_the_window_never_lets_more_failures_into_the_window
     assert failures.locked_for(301, limits) == 0
 
 
-def test_zero_max_failures_never_locks() -> None:
-    limits = Limits(0, 300, 300)
-    assert after(*range(500), limits=limits).locked_for(500, limits) == 0
-
-
 def test_what_one_node_wrote_means_the_same_on_another_whose_clocks_differ() -> None:
     failures = after(1001, 1002, 1003)
     there = decode(encode(failures, 1004, NOW), now=7.0)

@@ -24,9 +24,8 @@ WEAKER = [
     ("invalidation_days", 90, 30),
     ("invalidation_days", 0, 3650),
     ("max_failures", 100, 101),
-    ("max_failures", 100, 0),
     ("window_seconds", 300, 299),
-    ("lock_seconds", 300, 0),
+    ("lock_seconds", 300, 1),
 ]
 switches = st.booleans()
 numbers = st.integers(0, 1000)
