@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from keyfold.errors import KeyfoldError
-from keyfold.package import Package, parse_package
+from keyfold.package import SELF_SERVICE_CONNECTIONS, Package, parse_package
 from keyfold.store.config import StoreConfig
 
 __all__ = ["CONFIG_PATH", "CREDENTIALS_PATH", "Config", "Package", "StoreAccess", "credential", "load"]
@@ -47,6 +47,15 @@ class Config:
     @property
     def agent_socket(self) -> Path:
         return self.run / "agent.sock"
+
+    @property
+    def callers_per_partition(self) -> int:
+        """How many processes of one partition may ask the agent at a time: each of the largest package's, one question.
+
+        Those of its self-service ask, too.
+        """
+        largest = max((package.max_connections for package in self.packages.values()), default=0)
+        return largest + SELF_SERVICE_CONNECTIONS
 
     def partition_directory(self, name: str) -> Path:
         return self.state / "partitions" / name

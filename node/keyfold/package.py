@@ -12,6 +12,9 @@ _MECHANISM = re.compile(r"CKM_[A-Z0-9_]+")
 # line: mechanisms beyond it would be lost without a word.
 LONGEST_MECHANISMS_BYTES = 1000
 
+# Of every partition, for its self-service: a person or a nightly job, not signing.
+SELF_SERVICE_CONNECTIONS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Package:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from keyfold.config import Config
 from keyfold.package import Package, parse_package
+from keyfold.store import StoreConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "roles/node/defaults/main.yml").read_text())[
@@ -48,3 +50,9 @@ def test_the_node_takes_every_package(name: str) -> None:
 def test_every_package_says_everything() -> None:
     """A key that one leaves out would have the least limit there, unseen."""
     assert len({frozenset(row) for row in PACKAGES.values()}) == 1
+
+
+def test_every_process_of_the_largest_package_can_ask_the_agent_at_once() -> None:
+    packages = {name: parse_package(name, row) for name, row in PACKAGES.items()}
+    config = Config("u", "test", "hsm1", "dc1", "primary", StoreConfig(()), None, packages)
+    assert config.callers_per_partition > packages["PLATINUM"].max_connections == 256

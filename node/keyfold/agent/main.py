@@ -71,7 +71,7 @@ def main() -> int:
         machine = Machine(config)
         machine.publish_kept_policies()
         service = Service(config, open_store(config.etcd), machine, base, SystemClock())
-        server = AgentServer(config.agent_socket, operations(service))
+        server = AgentServer(config.agent_socket, operations(service), config.callers_per_partition)
     except KeyfoldError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -24,9 +24,6 @@ log = logging.getLogger(__name__)
 # The longest line an administrator may send (a chunk of a restore); a subscriber's process needs far less.
 _ADMIN_LINE_BYTES = 16 * 1024 * 1024
 _PARTITION_LINE_BYTES = 64 * 1024
-# How many connections one uid, root apart, may have at a time. The module opens one per change, under a partition's
-# lock, and needs far fewer; without a limit one tenant's silent connections could take all the agent's threads.
-_CONNECTIONS_PER_UID = 128
 _UCRED = struct.Struct("3i")
 
 Reply = Mapping[str, Any]
@@ -48,13 +45,18 @@ Operation = Callable[[Caller, Mapping[str, Any]], Reply | Iterable[Reply]]
 
 
 class AgentServer(socketserver.ThreadingUnixStreamServer):
-    """Serves `operations` (name → function) at `path` until shut down."""
+    """Serves `operations` (name → function) at `path` until shut down.
+
+    `per_uid`: how many connections one uid, root apart, may have at a time; without a limit one tenant's silent
+    connections could take all the agent's threads.
+    """
 
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, path: Path, operations: Mapping[str, Operation]) -> None:
+    def __init__(self, path: Path, operations: Mapping[str, Operation], per_uid: int) -> None:
         self.operations = operations
+        self._per_uid = per_uid
         self._connections: Counter[int] = Counter()
         self._counting = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +69,7 @@ class AgentServer(socketserver.ThreadingUnixStreamServer):
         uid = _uid(request)
         with self._counting:
             self._connections[uid] += 1
-            admitted = uid in (0, os.geteuid()) or self._connections[uid] <= _CONNECTIONS_PER_UID
+            admitted = uid in (0, os.geteuid()) or self._connections[uid] <= self._per_uid
         try:
             if admitted:
                 super().process_request_thread(request, client_address)
@@ -81,7 +83,7 @@ class AgentServer(socketserver.ThreadingUnixStreamServer):
     def _turn_away(self, request: Any) -> None:
         error = KeyfoldError(
             "denied",
-            f"this user has {_CONNECTIONS_PER_UID} connections to the agent open already",
+            f"this user has {self._per_uid} connections to the agent open already",
             not_done="nothing was read or changed",
             next_step="close connections that are not in use",
         )

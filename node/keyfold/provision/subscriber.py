@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from keyfold.package import SELF_SERVICE_CONNECTIONS
+
 TEMPLATE = Path("/usr/lib/systemd/system/keyfold-subscriber@.socket")
 SOCKETS = "/run/keyfold/subscribers"
-# For a person or a nightly job, not for signing; as many as the service serves at a time.
-_CONNECTIONS = 8
 
 _BACKEND = """\
 backend s_{name}
@@ -28,4 +28,4 @@ def socket_unit(partition: str) -> str:
 
 
 def backend(partition: str) -> str:
-    return _BACKEND.format(name=partition, connections=_CONNECTIONS, sockets=SOCKETS)
+    return _BACKEND.format(name=partition, connections=SELF_SERVICE_CONNECTIONS, sockets=SOCKETS)

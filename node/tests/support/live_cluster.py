@@ -129,7 +129,9 @@ class LiveNode:
         machine = LocalMachine(self.config)
         self.service = Service(self.config, store, machine, base, SystemClock(), journal=self.journal)
         handover = Handover(store, draw=lambda: Pins(PIN, SO_PIN))
-        self._server = AgentServer(self.config.agent_socket, operations(self.service, handover))
+        self._server = AgentServer(
+            self.config.agent_socket, operations(self.service, handover), self.config.callers_per_partition
+        )
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         self.service.start()
 

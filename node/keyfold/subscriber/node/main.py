@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from keyfold.agent.client import AgentClient
 from keyfold.errors import KeyfoldError
+from keyfold.package import SELF_SERVICE_CONNECTIONS
 from keyfold.partition.policy import check_name
 from keyfold.subscriber.node.conversation import Conversation
 from keyfold.subscriber.protocol import encode, read
@@ -31,7 +32,6 @@ _FIRST_DESCRIPTOR = 3
 _IDLE_SECONDS = 20.0
 _SILENCE_SECONDS = 60.0
 _LONGEST_SECONDS = 900
-_CONNECTIONS = 8
 _AGENT = Path(os.environ.get("KEYFOLD_AGENT_SOCKET", "/run/keyfold/agent.sock"))
 _MODULE = f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}/pkcs11/keyfold-pkcs11.so"
 
@@ -87,7 +87,7 @@ class _Handler(socketserver.StreamRequestHandler):
 class SubscriberServer(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
     """On a listening socket; `idle` once nobody has been connected for `timeout` seconds."""
 
-    max_children = _CONNECTIONS
+    max_children = SELF_SERVICE_CONNECTIONS
     handler: type[_Handler] = _Handler
 
     def __init__(self, listener: socket.socket, partition: str, module: str = _MODULE, agent: Path = _AGENT) -> None:

@@ -48,7 +48,7 @@ def guard() -> Guard:
 @pytest.fixture
 def path(guard: Guard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(server_module, "_caller", lambda _: Caller(4711, "acme"))
-    server = AgentServer(tmp_path / "agent.sock", Logins(guard).table())
+    server = AgentServer(tmp_path / "agent.sock", Logins(guard).table(), per_uid=8)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     yield tmp_path / "agent.sock"
     server.shutdown()

@@ -44,7 +44,7 @@ def path() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "agent.sock"
         path.parent.chmod(0o711)
-        with AgentServer(path, {**operations, "admin": administrator_only(_echo)}) as running:
+        with AgentServer(path, {**operations, "admin": administrator_only(_echo)}, per_uid=3) as running:
             threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
             yield path
             running.shutdown()
@@ -136,7 +136,6 @@ def test_another_systems_user_is_a_stranger(path: Path) -> None:
 
 
 def test_one_users_silent_connections_leave_room_for_the_others(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "_CONNECTIONS_PER_UID", 3)
     monkeypatch.setattr(server, "_uid", lambda connection: 4711)
     become(monkeypatch, Caller(4711, "acme"))
     silent = [_connected(path) for _ in range(3)]
