@@ -83,7 +83,7 @@ partitions:
   type: list
   elements: dict
 last_backup:
-  description: The newest backup set; null if there is none.
+  description: The newest backup set, restores' safety sets apart; null if there is none.
   returned: success
   type: dict
 code:

@@ -13,6 +13,7 @@ from keyfold.agent.partitions import Partitions
 from keyfold.agent.server import Caller, Operation, Reply
 from keyfold.agent.service import Service
 from keyfold.audit.note import note
+from keyfold.backup import sets
 from keyfold.errors import KeyfoldError
 from keyfold.invalidation.expiry import expires_at
 from keyfold.replication import keys
@@ -61,7 +62,7 @@ class AdminOperations:
             nodes[row["name"]] = {**row, "agent": "up"}
         head = self._store.get(keys.HEAD)
         newest = 0 if head is None else head.mod_revision
-        backups = self._records("backup_set")
+        backups = sets.without_safety(self._records(sets.RECORD_KIND))
         return {
             # As this node has joined it, in its present state: keys rotate.
             "cluster": self._cluster_info(caller, request)["cluster"] if self._registry.cluster else None,

@@ -36,13 +36,14 @@ _LOCK = keys.EXPIRY + "lock"
 
 
 class Expirer:
-    """`run` decides and acts, `preview` only decides; both say why nothing can be decided."""
+    """Decides what is due and acts. `problem`: why this node's last hourly attempt expired nothing, or nothing."""
 
     def __init__(self, store: Store, registry: Registry, clock: Clock, node: str) -> None:
         self._store = store
         self._registry = registry
         self._clock = clock
         self._node = node
+        self.problem = ""
 
     def operation(self, caller: Caller, request: Mapping[str, Any]) -> Reply:
         """`object_expire`: now, whatever the hour."""
@@ -59,7 +60,16 @@ class Expirer:
         )
 
     def hourly(self) -> None:
-        """What the agent does by itself."""
+        """What the agent does by itself. Raises what it stumbled over, and remembers it as `problem`."""
+        try:
+            self._if_due()
+        except KeyfoldError as error:
+            # Without a majority nothing goes on, and status says that by itself.
+            self.problem = "" if error.code == "no_quorum" else error.what
+            raise
+        self.problem = ""
+
+    def _if_due(self) -> None:
         item = self._store.get(_STATE)
         if item is not None:
             since = self._clock.utc() - expiry.decode(item.value).ran_at

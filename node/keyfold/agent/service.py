@@ -103,9 +103,10 @@ class Service:
 
     @property
     def problem(self) -> str:
-        """What keeps this node from being level with etcd, or nothing."""
+        """What keeps this node from being level with etcd, or from its other duties; or nothing."""
         problems = [replica.problem for replica in list(self.registry.replicas.values())]
-        return next((problem for problem in (self.follower.problem, *problems, self.audit.problem) if problem), "")
+        every = (self.follower.problem, *problems, self.audit.problem, self.expirer.problem)
+        return next((problem for problem in every if problem), "")
 
     def node_row(self) -> dict[str, Any]:
         """This node's entry in etcd; `updated` apart, it changes only when something happened."""

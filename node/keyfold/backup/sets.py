@@ -47,6 +47,11 @@ def collection(cluster_uuid: str, set_id: str) -> str:
     return f"{cluster_uuid}/{set_id}"
 
 
+def without_safety(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The records of sets that backups made: a restore's safety set is no newer backup, only a way back."""
+    return {set_id: row for set_id, row in records.items() if row.get("retention_class") != manifest.SAFETY}
+
+
 def read_all(remote: Remote, cluster: Cluster, records: Mapping[str, Mapping[str, Any]]) -> list[StoredSet]:
     """Every set of the cluster in the store, judged, newest first. Raises only the store's own KeyfoldErrors."""
     documents = {}
@@ -125,7 +130,7 @@ def choose(
     sets = list(found)
     if wanted == LATEST:
         daily = [one for one in sets if one.manifest is None or one.manifest.retention_class != manifest.SAFETY]
-        recorded = {key: row for key, row in records.items() if row.get("retention_class") != manifest.SAFETY}
+        recorded = without_safety(records)
         daily = [one for one in daily if one.set_id not in records or one.set_id in recorded]
         stored = next(iter(daily), None)
         _refuse_rollback(stored, daily, recorded)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from keyfold.backup import sets
 from keyfold.metrics.text import Family, Sample, each, one
 from keyfold.package import Package
 
@@ -46,8 +47,9 @@ def _all(answers: Answers) -> Iterator[Family]:
     yield Family("node_info", "This node.", (Sample(1, {"node": answers.node, "version": answers.version}),))
     if answers.status is not None:
         yield from _cluster(answers.status)
-        yield from _partitions(answers.status["partitions"], answers.backup_sets, answers.packages)
-        yield from _backup(answers.backup_sets)
+        backups = sets.without_safety(answers.backup_sets)
+        yield from _partitions(answers.status["partitions"], backups, answers.packages)
+        yield from _backup(backups)
         yield from _drill(answers.drills)
     if answers.store is not None:
         yield one("store_up", "Whether the backup store answers this node.", answers.store[0])

@@ -96,9 +96,14 @@ def test_a_node_whose_clock_jumped_expires_nothing_and_says_so(admin: Admin, day
         row = {"name": name, "updated": stamp(admin.clock.utc())}
         admin.store.txn((), [Put(keys.node(name), json.dumps(row).encode())])
     admin.clock.advance(days * DAY)
+    node = expirer(admin)
     with pytest.raises(KeyfoldError, match="1 of 3 nodes agree"):
-        expirer(admin).hourly()
+        node.hourly()
     assert set(invalidated(admin.store)) == {A}
+    assert "1 of 3 nodes agree" in node.problem
+    admin.clock.advance(-days * DAY)
+    node.hourly()
+    assert node.problem == ""
 
 
 def test_when_all_clocks_jump_a_person_has_to_confirm(admin: Admin) -> None:

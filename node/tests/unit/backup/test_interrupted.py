@@ -89,6 +89,11 @@ def test_the_daily_run_does_nothing_where_another_node_made_the_days_set(site: B
     assert len([name for name in site.store.files() if name.endswith(manifest.NAME)]) == 2
 
 
+def test_the_daily_run_does_not_take_a_restores_safety_set_for_the_days(site: BackupSite) -> None:
+    assert site.backup().run((), manifest.SAFETY) is not None
+    assert site.backup().run(daily=True) is not None
+
+
 def test_the_daily_run_is_not_content_with_an_older_set_or_one_of_less(site: BackupSite) -> None:
     site.run("acme")
     records = ClusterState(site.agent).records(sets.RECORD_KIND)

@@ -28,8 +28,11 @@ def partition(name: str, package: str = "ECO", *, backup: bool = False, **locked
     }
 
 
-def backup_set(sequence: int, day: int, *names: str, verified: bool = True, differences: int = 0) -> dict[str, Any]:
+def backup_set(
+    sequence: int, day: int, *names: str, verified: bool = True, differences: int = 0, retention_class: str = "daily"
+) -> dict[str, Any]:
     return {
+        "retention_class": retention_class,
         "sequence": sequence,
         "created": f"2026-11-{day:02}T00:00:00.000000Z",
         "partitions": list(names),
@@ -107,6 +110,13 @@ def test_the_newest_verified_set_of_each_partition_counts() -> None:
     assert found["partition_verified_set_timestamp_seconds{acme}"] == at(22)
     assert (found["backup_newest_set_timestamp_seconds"], found["backup_differences"]) == (at(23), 0)
     assert figures(replace(ANSWERS, backup_sets={"b": sets["b"]}))["backup_differences"] == 2
+
+
+def test_a_restores_safety_set_is_no_backup() -> None:
+    sets = {"a": backup_set(1, 20, "acme"), "b": backup_set(2, 22, "acme", retention_class="safety")}
+    found = figures(replace(ANSWERS, backup_sets=sets))
+    assert found["backup_newest_set_timestamp_seconds"] == at(20)
+    assert found["partition_verified_set_timestamp_seconds{acme}"] == at(20)
 
 
 def test_a_failed_drill_does_not_hide_when_one_passed() -> None:
