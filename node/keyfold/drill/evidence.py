@@ -32,7 +32,10 @@ _CHALLENGE_DOMAIN = b"keyfold drill canary v1\0"
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """One partition of the set. `objects`: object files in the scratch token; `problem`: "" if all is as it was."""
+    """One archive of the set: a partition's, or the cluster's own (`_cluster`).
+
+    `objects`: object files in the scratch token, or entries; `problem`: "" if all is as it was.
+    """
 
     name: str
     objects: int

@@ -25,7 +25,7 @@ from keyfold.drill.hsm import Hsm
 from keyfold.drill.scratch import scratch_token
 from keyfold.errors import KeyfoldError
 from keyfold.remote import Remote
-from keyfold.restore.fetch import ArchiveIndex, download, read_index, read_objects
+from keyfold.restore.fetch import ArchiveIndex, download, read_entries, read_index, read_objects
 
 RECORD_KIND = "drill"
 JOB = "drill"
@@ -81,17 +81,14 @@ class Drill:
         course.problem = stored.problem
         for entry in manifest.partitions:
             home = place / entry.name
-            try:
+            with course.of(entry), _gone_after(home):
                 index = self._restore(cluster, manifest, entry, home)
                 course.restored.append(Restored(entry.name, len(index.objects), ""))
                 if entry.name == canary.PARTITION:
                     course.canary = self._canary(cluster, entry, home, course.drill_id)
-            except KeyfoldError as error:
-                if error.code in _NOT_THE_SETS:
-                    raise
-                course.restored.append(Restored(entry.name, 0, error.what))
-            finally:
-                shutil.rmtree(home, ignore_errors=True)
+        for entry in manifest.cluster:
+            with course.of(entry):
+                course.restored.append(Restored(entry.name, self._read_cluster(cluster, manifest, entry), ""))
         if course.canary is None and not any(one.name == canary.PARTITION for one in course.restored):
             course.problem = course.problem or f"the set {manifest.set_id} has no canary: keyfold drill prepare"
 
@@ -111,6 +108,12 @@ class Drill:
         if token.digests() != {item.file: item.digest for item in index.objects}:
             raise _differs(entry, "the files in the scratch token are not those of the archive")
         return index
+
+    def _read_cluster(self, cluster: ClusterIdentity, manifest: Manifest, entry: ArchiveEntry) -> int:
+        """How many entries the cluster's own archive has; KeyfoldError `refused` as `_restore`."""
+        with scratch_file(self._config.state / "spool") as ciphertext:
+            download(self._remote, cluster.uuid, manifest, entry, ciphertext)
+            return sum(1 for _ in read_entries(ciphertext, cluster, manifest, entry))
 
     def _canary(self, cluster: ClusterIdentity, entry: ArchiveEntry, home: Path, drill_id: str) -> CanaryProof:
         record = self._cluster.records(canary.RECORD_KIND).get(entry.uuid)
@@ -182,6 +185,24 @@ class _Course:
         self.restored: list[Restored] = []
         self.canary: CanaryProof | None = None
         self.problem = ""
+
+    @contextmanager
+    def of(self, entry: ArchiveEntry) -> Iterator[None]:
+        """Within, what is wrong with the archive is noted and keeps the others from nothing."""
+        try:
+            yield
+        except KeyfoldError as error:
+            if error.code in _NOT_THE_SETS:
+                raise
+            self.restored.append(Restored(entry.name, 0, error.what))
+
+
+@contextmanager
+def _gone_after(home: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def _record(evidence: Evidence, document: bytes) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from keyfold.backup import sets
 from keyfold.backup.age import decrypting
 from keyfold.backup.archive import TOKEN_OBJECT, ArchivedObject, ArchiveReader, Label
 from keyfold.backup.cluster import ClusterIdentity
+from keyfold.backup.cluster_archive import ArchivedEntry, ClusterArchiveReader, ClusterLabel
 from keyfold.backup.manifest import ArchiveEntry, Manifest
 from keyfold.backup.progress import Progress
 from keyfold.backup.verify import archive_problem
@@ -92,6 +93,28 @@ def read_objects(ciphertext: BinaryIO, cluster: ClusterIdentity, files: Collecti
                 yield item
 
 
+def read_entries(
+    ciphertext: BinaryIO, cluster: ClusterIdentity, manifest: Manifest, entry: ArchiveEntry
+) -> Iterator[ArchivedEntry]:
+    """The entries of the cluster's own archive; after the last of them it is known to be whole and in its own place.
+
+    KeyfoldError `refused` otherwise.
+    """
+    count = 0
+    with decrypting(cluster.backup_identity, ciphertext) as plain:
+        reader = ClusterArchiveReader(plain)
+        expected = ClusterLabel(reader.label.format, cluster.uuid, manifest.set_id, manifest.revision)
+        if reader.label != expected:
+            raise _refused(
+                manifest.set_id, f"the cluster's archive was swapped: it is that of set {reader.label.set_id}"
+            )
+        for one in reader.entries():
+            count += 1
+            yield one
+    if count != entry.objects:
+        raise _refused(manifest.set_id, f"the cluster's archive has {count} entries, its manifest says {entry.objects}")
+
+
 @contextmanager
 def _opened(ciphertext: BinaryIO, cluster: ClusterIdentity) -> Iterator[ArchiveReader]:
     with decrypting(cluster.backup_identity, ciphertext) as plain:
@@ -126,6 +149,6 @@ def _refused(set_id: str, reason: str) -> KeyfoldError:
     return KeyfoldError(
         "refused",
         f"backup set {set_id}: {reason}",
-        not_done="nothing was written",
+        not_done="nothing of it was written",
         next_step="keyfold backup verify; then restore from another set",
     )

@@ -17,9 +17,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from keyfold.backup import sets
-from keyfold.backup.age import decrypting
 from keyfold.backup.cluster import Agent, ClusterIdentity, ClusterState, identity_of
-from keyfold.backup.cluster_archive import ArchivedEntry, ClusterArchiveReader, ClusterLabel
+from keyfold.backup.cluster_archive import ArchivedEntry
 from keyfold.backup.manifest import ArchiveEntry, Cluster, Manifest
 from keyfold.backup.progress import Progress
 from keyfold.backup.sets import StoredSet
@@ -32,7 +31,7 @@ from keyfold.errors import KeyfoldError
 from keyfold.partition.policy import SYSTEM
 from keyfold.remote import Remote
 from keyfold.replication import keys
-from keyfold.restore.fetch import download, read_index, read_objects
+from keyfold.restore.fetch import download, read_entries, read_index, read_objects
 from keyfold.restore.rebuild_batches import entry_batches, object_batches
 
 MAX_EPOCH = 255
@@ -129,7 +128,8 @@ class Rebuild:
             begun = self._agent.call("rebuild_begin", root=root.hex(), set_id=made.manifest.set_id, row=row)
             self._joined()
             cluster = identity_of(begun["cluster"])
-            entries = list(_entries(archives[""], cluster, made.manifest))
+            (own,) = made.manifest.cluster
+            entries = list(read_entries(archives[""], cluster, made.manifest, own))
             rebuilt = self._bring_back(made, archives, cluster, entries)
             self._prove(cluster)
             self._agent.call("rebuild_end", row=_own_row(entries, made.manifest, cluster))
@@ -226,15 +226,6 @@ class Rebuild:
                 not_done="the rebuild is not recorded as finished",
                 next_step="journalctl -t softhsm2; then run playbooks/rebuild.yml again",
             ) from None
-
-
-def _entries(archive: BinaryIO, cluster: ClusterIdentity, manifest: Manifest) -> Iterator[ArchivedEntry]:
-    with decrypting(cluster.backup_identity, archive) as plain:
-        reader = ClusterArchiveReader(plain)
-        expected = ClusterLabel(reader.label.format, cluster.uuid, manifest.set_id, manifest.revision)
-        if reader.label != expected:
-            raise _refused(manifest, f"the cluster's archive was swapped: it is that of set {reader.label.set_id}")
-        yield from reader.entries()
 
 
 def _own_row(entries: Sequence[ArchivedEntry], manifest: Manifest, cluster: ClusterIdentity) -> dict[str, Any]:

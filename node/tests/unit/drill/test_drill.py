@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,7 @@ def test_a_good_set_passes_and_the_evidence_is_signed_and_kept_twice(here: Drill
     assert [(one.name, one.objects, one.problem) for one in found.partitions] == [
         ("acme", 3, ""),
         (canary.PARTITION, 1, ""),
+        ("_cluster", 3, ""),
     ]
     record = here.site.agent.records[RECORD_KIND][found.drill_id]
     assert (record["passed"], record["set_id"]) == (True, made.set_id)
@@ -82,6 +84,22 @@ def cut_short(here: DrillSite, made: Manifest) -> None:
 
 def lost(here: DrillSite, made: Manifest) -> None:
     here.site.store.lose(archive(made, "acme"))
+
+
+def cluster_archive_altered(here: DrillSite, made: Manifest) -> None:
+    (own,) = made.cluster
+    place = f"{CLUSTER_UUID}/{made.set_id}/{own.archive}"
+    here.site.store.alter(place, lambda content: content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def cluster_archive_of_another_set(here: DrillSite, made: Manifest) -> None:
+    """As somebody with the signing key could name it: hash and size are right."""
+    newer = here.site.run()
+    (own,), (other,) = made.cluster, newer.cluster
+    old = here.site.store.files()[f"{CLUSTER_UUID}/{made.set_id}/{own.archive}"]
+    here.site.store.alter(f"{CLUSTER_UUID}/{newer.set_id}/{other.archive}", lambda _: old)
+    entry = replace(other, size_bytes=own.size_bytes, ciphertext_sha256=own.ciphertext_sha256)
+    here.site.resign(newer, cluster=(entry,))
 
 
 def manifest_lost(here: DrillSite, made: Manifest) -> None:
@@ -128,6 +146,8 @@ def no_record(here: DrillSite, made: Manifest) -> None:
         (altered, "was altered"),
         (cut_short, "cut short"),
         (lost, "the store has no"),
+        (cluster_archive_altered, "the archive of _cluster was altered"),
+        (cluster_archive_of_another_set, "the cluster's archive was swapped"),
         (manifest_lost, "not in the store any more"),
         (store_down, "HTTP 500"),
         (object_vanishes, "not those of the archive"),
@@ -156,7 +176,11 @@ def test_whatever_is_wrong_fails_the_drill_by_name_and_the_evidence_says_so(
 def test_one_bad_partition_does_not_keep_the_others_from_being_tried(here: DrillSite) -> None:
     altered(here, here.site.run())
     found = here.drill().run()
-    assert [(one.name, bool(one.problem)) for one in found.partitions] == [("acme", True), (canary.PARTITION, False)]
+    assert [(one.name, bool(one.problem)) for one in found.partitions] == [
+        ("acme", True),
+        (canary.PARTITION, False),
+        ("_cluster", False),
+    ]
     assert found.canary is not None
 
 

@@ -339,7 +339,7 @@ def test_another_manifest_than_the_approved_one_is_refused(site: BackupSite) -> 
     made = site.run()
     site.agent.destroy("acme", min(files(site)))
     approval = site.approval("acme")
-    resigned(site, made, node="hsm9")
+    site.resign(made, node="hsm9")
     before = site.agent.revision
     with pytest.raises(KeyfoldError, match="not the approved one") as caught:
         site.restore().apply(approval, "operator")
@@ -452,13 +452,6 @@ def test_restore_refuses_a_missing_archive(site: BackupSite) -> None:
     assert_refused(site, code="not_found")
 
 
-def resigned(site: BackupSite, made: Manifest, **changes: object) -> None:
-    """What only somebody with the signing key could do: the checks behind the signature must hold by themselves."""
-    document = manifest.signed(replace(made, **changes), site.agent.keys.sign)  # type: ignore[arg-type]
-    overwrite(site, place(made), document)
-    site.agent.records["backup_set"].clear()
-
-
 def test_restore_refuses_archives_swapped_between_partitions(site: BackupSite) -> None:
     site.agent.add_partition("bolt")
     made = site.run()
@@ -467,7 +460,7 @@ def test_restore_refuses_archives_swapped_between_partitions(site: BackupSite) -
         replace(bolt, name=acme.name, uuid=acme.uuid),
         replace(acme, name=bolt.name, uuid=bolt.uuid),
     )
-    resigned(site, made, partitions=swapped)
+    site.resign(made, partitions=swapped)
     assert_refused(site, "swapped", "bolt")
 
 
@@ -475,7 +468,7 @@ def test_restore_refuses_an_archive_of_an_older_set(site: BackupSite) -> None:
     old, new = site.run(), site.run()
     stale = site.store.files()[archive(old)]
     put(site, place(new, old.partitions[0].archive), stale)
-    resigned(site, new, partitions=old.partitions)
+    site.resign(new, partitions=old.partitions)
     assert_refused(site, "swapped", old.set_id)
 
 
@@ -489,7 +482,7 @@ def test_restore_refuses_sets_swapped_in_the_store(site: BackupSite) -> None:
 
 def test_restore_refuses_an_archive_with_other_objects_than_its_manifest_says(site: BackupSite) -> None:
     made = site.run()
-    resigned(site, made, partitions=(replace(made.partitions[0], objects=4),))
+    site.resign(made, partitions=(replace(made.partitions[0], objects=4),))
     assert_refused(site, "5 objects", "4")
 
 
