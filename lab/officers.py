@@ -21,9 +21,12 @@ def approve(controller_directory: Path, name: str, request: Mapping[str, Any]) -
     path.write_text(json.dumps({**request, "expires": expires}, indent=1), encoding="utf-8")
     for officer in OFFICERS:
         signature = path.with_name(f"{path.name}.{officer}.sig")
-        key = controller_directory / "officers" / officer
-        command = ["ssh-keygen", "-q", "-Y", "sign", "-n", "keyfold-approval", "-f", str(key)]
-        with path.open("rb") as content:
-            signed = subprocess.run(command, stdin=content, capture_output=True, check=True)
-        signature.write_bytes(signed.stdout)
+        signature.write_text(sign(controller_directory, officer, path.read_bytes()), encoding="ascii")
     return path
+
+
+def sign(controller_directory: Path, officer: str, document: bytes) -> str:
+    """The officer's signature, armored, of exactly these bytes."""
+    key = controller_directory / "officers" / officer
+    command = ["ssh-keygen", "-q", "-Y", "sign", "-n", "keyfold-approval", "-f", str(key)]
+    return subprocess.run(command, input=document, capture_output=True, check=True).stdout.decode("ascii")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +14,8 @@ from scenario.application import Application
 from scenario.cluster import Cluster, CommandRefused, keyfold
 from scenario.machines import Machine, controller_directory
 from scenario.waiting import wait_for
+
+from lab.officers import sign
 
 Session = Callable[..., Application]
 UNAPPROVED = 13
@@ -72,12 +73,7 @@ def signed(cluster: Cluster, tmp_path: Path) -> Callable[..., tuple[bytes, dict[
             **own,
         }
         raw = yaml.safe_dump(fields).encode()
-        signatures = {}
-        for name in officers:
-            key = controller_directory() / "officers" / name
-            command = ["ssh-keygen", "-q", "-Y", "sign", "-n", "keyfold-approval", "-f", str(key)]
-            signatures[name] = subprocess.run(command, input=raw, capture_output=True, check=True).stdout.decode()
-        return raw, signatures
+        return raw, {name: sign(controller_directory(), name, raw) for name in officers}
 
     return make
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import subprocess
 from typing import Any
 
+from lab.officers import sign
 from scenario.cluster import Cluster, keyfold
-from scenario.machines import ROOT
+from scenario.machines import controller_directory
 
 ABOUT = ("--ticket", "REQ-0", "--reason", "a test", "--requested-by", "molecule")
 
@@ -21,17 +20,9 @@ def draft(cluster: Cluster, *arguments: str) -> str:
 
 def signed(text: str, *officers: str) -> dict[str, Any]:
     """The approval, as the command takes it over standard input."""
-    home = ROOT / ".keyfold" / os.environ["MOLECULE_SCENARIO_NAME"] / "officers"
-    signatures = [
-        subprocess.run(
-            ["ssh-keygen", "-q", "-Y", "sign", "-n", "keyfold-approval", "-f", str(home / name)],
-            input=text.encode(),
-            capture_output=True,
-            check=True,
-        ).stdout.decode()
-        for name in officers
-    ]
-    return {"request": base64.b64encode(text.encode()).decode(), "signatures": signatures}
+    raw = text.encode()
+    signatures = [sign(controller_directory(), name, raw) for name in officers]
+    return {"request": base64.b64encode(raw).decode(), "signatures": signatures}
 
 
 def apply(cluster: Cluster, approval: dict[str, Any]) -> dict[str, Any]:
