@@ -9,12 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-
 # Ansible finds module_utils for what it sends to hosts, not for what runs here.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
-from keyfold_controller import ControllerError, Node, entered, recovered
+from keyfold_controller import ControllerError, Node, NodeAction, entered, recovered
 from keyfold_shares import expected
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -25,18 +22,12 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-class ActionModule(ActionBase):  # type: ignore[misc] # ansible-core has no types
-    _supports_check_mode = True
+class ActionModule(NodeAction):
+    argument_spec = ARGUMENT_SPEC
 
-    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def act(self, node: Node, options: dict[str, Any], *, check: bool) -> dict[str, Any]:
         """Check the shares; rotate unless it is check mode."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, options = self.validate_argument_spec(argument_spec=ARGUMENT_SPEC)
-        node = Node(self._low_level_execute_command, options["command"])
-        try:
-            return {**result, **_rotate(node, options, check=self._task.check_mode)}
-        except ControllerError as error:
-            raise AnsibleActionFail(str(error)) from None
+        return _rotate(node, options, check=check)
 
 
 def _rotate(node: Node, options: dict[str, Any], *, check: bool) -> dict[str, Any]:

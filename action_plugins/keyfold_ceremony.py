@@ -18,12 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-
 # Ansible finds module_utils for what it sends to hosts, not for what runs here.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
-from keyfold_controller import ControllerError, Node, age
+from keyfold_controller import ControllerError, Node, NodeAction, age
 from keyfold_shares import MOST_SHARES, ROOT_BYTES, root_fingerprint, split
 from keyfold_sheet import sheet
 
@@ -46,22 +43,18 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-class ActionModule(ActionBase):  # type: ignore[misc] # ansible-core has no types
-    _supports_check_mode = True
+class ActionModule(NodeAction):
+    argument_spec = ARGUMENT_SPEC
 
-    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def act(self, node: Node, options: dict[str, Any], *, check: bool) -> dict[str, Any]:
         """Hold the ceremony unless the cluster exists."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _, options = self.validate_argument_spec(argument_spec=ARGUMENT_SPEC)
-        node = Node(self._low_level_execute_command, options["command"])
         try:
-            return {**result, **_ceremony(node, options, check=self._task.check_mode)}
-        except ControllerError as error:
-            raise AnsibleActionFail(str(error)) from None
+            return _ceremony(node, options, check=check)
         except OSError as error:
-            raise AnsibleActionFail(
-                f"the shares could not be written: {error.strerror}: {error.filename}\n"
-                "Not done: no cluster was founded\nNext: correct it, and run the playbook again"
+            raise ControllerError(
+                f"the shares could not be written: {error.strerror}: {error.filename}",
+                not_done="no cluster was founded",
+                next_step="correct it, and run the playbook again",
             ) from None
 
 

@@ -14,11 +14,7 @@ short_description: List the backup sets of a Keyfold cluster
 description:
   - Lists the sets in the WebDAV store. It changes nothing.
   - Run it on a node of the backup site; only those reach the store.
-options:
-  command:
-    description: The node's command.
-    type: path
-    default: /usr/bin/keyfold
+extends_documentation_fragment: [keyfold]
 attributes:
   check_mode:
     support: full

@@ -25,10 +25,7 @@ options:
     description: The epoch the keys are in now. If they have moved on meanwhile, nothing is done.
     type: int
     required: true
-  command:
-    description: The node's command.
-    type: path
-    default: /usr/bin/keyfold
+extends_documentation_fragment: [keyfold]
 attributes:
   check_mode:
     support: full

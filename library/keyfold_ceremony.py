@@ -46,10 +46,7 @@ options:
     description: How many shares give the root back, at least 2.
     type: int
     required: true
-  command:
-    description: The node's command.
-    type: path
-    default: /usr/bin/keyfold
+extends_documentation_fragment: [keyfold]
 attributes:
   check_mode:
     support: full

@@ -28,10 +28,7 @@ options:
     description: How long to wait for the condition; V(0) asks once.
     type: int
     default: 0
-  command:
-    description: The node's command.
-    type: path
-    default: /usr/bin/keyfold
+extends_documentation_fragment: [keyfold]
 attributes:
   check_mode:
     support: full

@@ -23,10 +23,7 @@ options:
     type: str
     choices: [prepared, run]
     default: run
-  command:
-    description: The node's command.
-    type: path
-    default: /usr/bin/keyfold
+extends_documentation_fragment: [keyfold]
 attributes:
   check_mode:
     support: full

@@ -27,10 +27,7 @@ options:
     description: The directory on the controller. It is made with mode 0700.
     type: path
     required: true
-  command:
-    description: The node's command.
-    type: path
-    default: /usr/bin/keyfold
+extends_documentation_fragment: [keyfold]
 attributes:
   check_mode:
     support: full

@@ -29,10 +29,7 @@ options:
     description: Only the user's login, or only the security officer's; both if left out.
     type: str
     choices: [user, so]
-  command:
-    description: The node's command.
-    type: path
-    default: /usr/bin/keyfold
+extends_documentation_fragment: [keyfold]
 attributes:
   check_mode:
     support: full

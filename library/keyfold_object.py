@@ -17,6 +17,8 @@ description:
   - An object that its owner destroyed stays in the cluster as invalidated. V(present) brings it back on every node,
     V(absent) removes it for good, from etcd's history too; after that only a backup has it.
   - All of what is chosen is done, or none of it. A live object is never changed.
+  - It needs the officers' approval of kind C(reactivate) or C(purge), which names the partition and has the field
+    C(files), as RV(files) shows it in check mode.
   - Run it on one node of the cluster; every other node follows. Running it again after an interruption is safe, and
     under the same approval as long as the files are named.
 options:
@@ -48,26 +50,7 @@ options:
     description: Whether a private key brings its public half along; only for O(state=present).
     type: bool
     default: true
-  approval:
-    description:
-      - The officers' approval, as the lookup P(keyfold_approval#lookup) returns it. The request is of kind
-        C(reactivate) or C(purge), names the partition and has the field C(files), as RV(files) shows it in check mode.
-      - Needed if anything is to be changed, except in check mode.
-    type: dict
-    suboptions:
-      request:
-        description: Base64 of the request file.
-        type: str
-        required: true
-      signatures:
-        description: Armored SSH signatures.
-        type: list
-        elements: str
-        required: true
-  command:
-    description: The node's command.
-    type: path
-    default: /usr/bin/keyfold
+extends_documentation_fragment: [keyfold, keyfold.approval]
 attributes:
   check_mode:
     support: full

@@ -23,10 +23,7 @@ options:
     description: Whether to list invalidated objects in place of live ones.
     type: bool
     default: false
-  command:
-    description: The node's command.
-    type: path
-    default: /usr/bin/keyfold
+extends_documentation_fragment: [keyfold]
 attributes:
   check_mode:
     support: full

@@ -14,7 +14,8 @@ module: keyfold_officers
 short_description: Declare who may approve dangerous things
 description:
   - The officers are declared as a whole. The first declaration is free; every later change, towards stronger too, needs
-    the signed approval of the officers there are - see docs/approvals.md.
+    the signed approval of the officers there are - see docs/approvals.md. It is of kind C(officers) and has the fields
+    C(officers) (by name, keys without comment) and C(required) as they shall be.
   - Run it on one node of the cluster; the declaration is in etcd.
 options:
   officers:
@@ -37,25 +38,7 @@ options:
     description: How many of them approve together.
     type: int
     required: true
-  approval:
-    description:
-      - The approval of a change, as the lookup P(keyfold_approval#lookup) returns it. The request is of kind
-        C(officers) and has the fields C(officers) (by name, keys without comment) and C(required) as they shall be.
-    type: dict
-    suboptions:
-      request:
-        description: Base64 of the request file.
-        type: str
-        required: true
-      signatures:
-        description: Armored SSH signatures.
-        type: list
-        elements: str
-        required: true
-  command:
-    description: The node's command.
-    type: path
-    default: /usr/bin/keyfold
+extends_documentation_fragment: [keyfold, keyfold.approval]
 attributes:
   check_mode:
     support: full

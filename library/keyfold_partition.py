@@ -126,10 +126,7 @@ options:
       - It is an error if a live node has not applied the change by then.
     type: int
     default: 60
-  command:
-    description: The node's command.
-    type: path
-    default: /usr/bin/keyfold
+extends_documentation_fragment: [keyfold]
 attributes:
   check_mode:
     support: full

@@ -34,10 +34,7 @@ options:
     description: The ceremony's C(custody.json). Where it is lost, what the store's newest set says is used.
     type: path
     required: true
-  command:
-    description: The node's command.
-    type: path
-    default: /usr/bin/keyfold
+extends_documentation_fragment: [keyfold]
 attributes:
   check_mode:
     support: full

@@ -35,10 +35,7 @@ options:
         type: list
         elements: str
         required: true
-  command:
-    description: The node's command.
-    type: path
-    default: /usr/bin/keyfold
+extends_documentation_fragment: [keyfold]
 attributes:
   check_mode:
     support: full

@@ -11,7 +11,10 @@ import shlex
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
 
 from keyfold_shares import Entered, Expected, ShareError, recover
 
@@ -25,6 +28,27 @@ class ControllerError(Exception):
     def __init__(self, what: str, *, not_done: str, next_step: str, code: str = "invalid") -> None:
         super().__init__(f"{what}\nNot done: {not_done}\nNext: {next_step}")
         self.code = code
+
+
+class NodeAction(ActionBase):  # type: ignore[misc] # ansible-core has no types
+    """What runs on the controller and asks a node's command: `act` says what; check mode is its own to keep."""
+
+    _supports_check_mode = True
+    argument_spec: ClassVar[Mapping[str, Any]]
+
+    def act(self, node: Node, options: dict[str, Any], *, check: bool) -> dict[str, Any]:
+        """The result, `changed` in it. A ControllerError is what the task fails with."""
+        raise NotImplementedError
+
+    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """As Ansible has it."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, options = self.validate_argument_spec(argument_spec=self.argument_spec)
+        try:
+            node = Node(self._low_level_execute_command, options["command"])
+            return {**result, **self.act(node, options, check=self._task.check_mode)}
+        except ControllerError as error:
+            raise AnsibleActionFail(str(error)) from None
 
 
 class Node:
