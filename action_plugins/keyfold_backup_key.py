@@ -11,12 +11,11 @@ from typing import Any
 
 # Ansible finds module_utils for what it sends to hosts, not for what runs here.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
-from keyfold_controller import ControllerError, Node, NodeAction, entered, recovered
+from keyfold_controller import SHARE_OPTIONS, ControllerError, Node, NodeAction, entered, recovered
 from keyfold_shares import expected
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    "share_files": {"type": "list", "elements": "path", "required": True},
-    "identity_files": {"type": "list", "elements": "path", "default": []},
+    **SHARE_OPTIONS,
     "from_epoch": {"type": "int", "required": True},
     "command": {"type": "path", "default": "/usr/bin/keyfold"},
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 # Ansible finds module_utils for what it sends to hosts, not for what runs here.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
-from keyfold_controller import ControllerError, Node, NodeAction, entered, recovered
+from keyfold_controller import SHARE_OPTIONS, ControllerError, Node, NodeAction, entered, recovered
 from keyfold_shares import Expected, expected
 
 _RECORDED = ("identifier", "threshold", "shares", "root_fingerprint", "custodians", "created")
@@ -20,8 +20,7 @@ _RECORDED = ("identifier", "threshold", "shares", "root_fingerprint", "custodian
 ARGUMENT_SPEC: dict[str, Any] = {
     "uuid": {"type": "str", "required": True},
     "set": {"type": "str", "default": "latest"},
-    "share_files": {"type": "list", "elements": "path", "required": True},
-    "identity_files": {"type": "list", "elements": "path", "default": []},
+    **SHARE_OPTIONS,
     "custody_file": {"type": "path", "required": True},
     "command": {"type": "path", "default": "/usr/bin/keyfold"},
 }

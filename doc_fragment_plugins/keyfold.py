@@ -1,4 +1,4 @@
-"""Documentation that several modules share: `extends_documentation_fragment: [keyfold, keyfold.approval]`."""
+"""Documentation that several modules share: `extends_documentation_fragment: [keyfold, keyfold.approval, …]`."""
 
 from __future__ import annotations
 
@@ -32,4 +32,18 @@ options:
         type: list
         elements: str
         required: true
+"""
+
+    SHARES = r"""
+options:
+  share_files:
+    description: Files on the controller with the shares - decrypted sheets, their words in order, or still sealed.
+    type: list
+    elements: path
+    required: true
+  identity_files:
+    description: Private keys of custodians that open shares which are still sealed, as for C(age -i).
+    type: list
+    elements: path
+    default: []
 """

@@ -11,21 +11,11 @@ description:
     next epoch's backup key pair and manifest-signing key pair from it. Those before them stay readable.
   - Every share that is mistyped, another cluster's or given twice is named by its file; its words are never shown.
 options:
-  share_files:
-    description: Files on the controller with the shares - decrypted sheets, their words in order, or still sealed.
-    type: list
-    elements: path
-    required: true
-  identity_files:
-    description: Private keys of custodians that open shares which are still sealed, as for C(age -i).
-    type: list
-    elements: path
-    default: []
   from_epoch:
     description: The epoch the keys are in now. If they have moved on meanwhile, nothing is done.
     type: int
     required: true
-extends_documentation_fragment: [keyfold]
+extends_documentation_fragment: [keyfold, keyfold.shares]
 attributes:
   check_mode:
     support: full

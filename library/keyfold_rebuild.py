@@ -20,21 +20,11 @@ options:
     description: ID of the set to rebuild from, or C(latest).
     type: str
     default: latest
-  share_files:
-    description: Files on the controller with the shares - decrypted sheets, their words in order, or still sealed.
-    type: list
-    elements: path
-    required: true
-  identity_files:
-    description: Private keys of custodians that open shares which are still sealed, as for C(age -i).
-    type: list
-    elements: path
-    default: []
   custody_file:
     description: The ceremony's C(custody.json). Where it is lost, what the store's newest set says is used.
     type: path
     required: true
-extends_documentation_fragment: [keyfold]
+extends_documentation_fragment: [keyfold, keyfold.shares]
 attributes:
   check_mode:
     support: full

@@ -18,6 +18,11 @@ from ansible.plugins.action import ActionBase
 
 from keyfold_shares import Entered, Expected, ShareError, recover
 
+SHARE_OPTIONS: dict[str, Any] = {
+    "share_files": {"type": "list", "elements": "path", "required": True},
+    "identity_files": {"type": "list", "elements": "path", "default": []},
+}
+
 _AGE_HEADER = b"age-encryption.org/v1\n"
 _AGE_ARMOR = b"-----BEGIN AGE ENCRYPTED FILE-----"
 
