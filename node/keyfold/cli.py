@@ -28,6 +28,7 @@ from keyfold.commands import (
     status,
     store,
 )
+from keyfold.commands.arguments import failed
 from keyfold.context import Context
 from keyfold.errors import KeyfoldError
 
@@ -50,12 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         context = Context(settings, AgentClient(settings.agent_socket), SystemClock())
         reply = args.run(args, context)
     except KeyfoldError as error:
-        return _failed(error, as_json=args.json)
+        return failed(error, as_json=args.json)
     except KeyboardInterrupt:
         return 130
     except Exception:  # noqa: BLE001 - the last resort: an exit code and a next step instead of a bare trace
         traceback.print_exc()
-        return _failed(
+        return failed(
             KeyfoldError(
                 "internal",
                 "keyfold met a defect of its own (the trace is above)",
@@ -67,14 +68,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(json.dumps({"ok": True, **reply}) if args.json else args.render(reply))
     # A reply may be a refusal that has more to show than its words.
     return int(reply.get("exit_code", 0))
-
-
-def _failed(error: KeyfoldError, *, as_json: bool) -> int:
-    if as_json:
-        print(json.dumps(error.as_reply()))
-    else:
-        print(error, file=sys.stderr)
-    return error.exit_code
 
 
 if __name__ == "__main__":

@@ -51,3 +51,12 @@ def table(rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def failed(error: KeyfoldError, *, as_json: bool) -> int:
+    """Say it, to a program or a person; the exit code."""
+    if as_json:
+        print(json.dumps(error.as_reply()))
+    else:
+        print(error, file=sys.stderr)
+    return error.exit_code

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from keyfold.clock import SystemClock, stamp
-from keyfold.commands.arguments import table
+from keyfold.commands.arguments import failed, table
 from keyfold.errors import KeyfoldError
 from keyfold.expiry import settings
 from keyfold.expiry.clock_guard import Reading
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with WebDavExpirer(configured.url, configured.ca, configured.cert, configured.key) as remote:
             return expire(Expiry(remote, configured, state, read_clocks), state, args)
     except KeyfoldError as error:
-        return _failed(error, as_json=args.json)
+        return failed(error, as_json=args.json)
 
 
 def read_clocks() -> Reading:
@@ -114,14 +114,6 @@ def _render(reply: dict[str, Any]) -> str:
 
 def _stamp(moment: datetime | None) -> str | None:
     return None if moment is None else stamp(moment)
-
-
-def _failed(error: KeyfoldError, *, as_json: bool) -> int:
-    if as_json:
-        print(json.dumps(error.as_reply()))
-    else:
-        print(error, file=sys.stderr)
-    return error.exit_code
 
 
 if __name__ == "__main__":
