@@ -12,8 +12,9 @@ import pytest
 from support.memory_cluster import SEALER, object_file
 
 from keyfold.agent import partitions
+from keyfold.agent.declarations import Declaration, transactions
 from keyfold.agent.handover import Handover, Pins
-from keyfold.agent.partitions import Declaration, Partitions, transactions
+from keyfold.agent.partitions import Partitions
 from keyfold.agent.tokens import Token
 from keyfold.errors import KeyfoldError
 from keyfold.package import Package
