@@ -16,7 +16,8 @@ const char *mechanisms_load(void);
 bool mechanisms_has(CK_MECHANISM_TYPE type);
 
 /*
- * CKR_OK, or CKR_MECHANISM_INVALID for one that is not in the list; CKR_SESSION_HANDLE_INVALID, … go before that
+ * CKR_OK, or CKR_MECHANISM_INVALID for one that is not in the list, or CKR_MECHANISM_PARAM_INVALID where the list names
+ * hashes and the one in the parameters of RSA-PSS or OAEP is not among them; CKR_SESSION_HANDLE_INVALID, … go before that
  * (PKCS#11 2.40 §5.1). A missing mechanism is SoftHSM's to refuse.
  */
 CK_RV mechanisms_admit(CK_SESSION_HANDLE session, const CK_MECHANISM *mechanism);

@@ -182,20 +182,69 @@ static void what_is_in_the_list_is_done(void)
                  "a session that is none is refused as such");
 }
 
-int main(void)
+static CK_RV begin_pss(CK_MECHANISM_TYPE hash, CK_RSA_PKCS_MGF_TYPE mask)
+{
+    CK_RSA_PKCS_PSS_PARAMS parameters = {hash, mask, 20};
+    CK_MECHANISM pss = {CKM_RSA_PKCS_PSS, &parameters, sizeof parameters};
+    CK_SESSION_HANDLE session;
+    CK_RV rv;
+
+    need(partition.module->C_OpenSession(partition.slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &session)
+             == CKR_OK, "C_OpenSession");
+    rv = partition.module->C_SignInit(session, &pss, rsa_private);
+    partition.module->C_CloseSession(session);
+    return rv;
+}
+
+static CK_RV begin_oaep(void)
+{
+    CK_RSA_PKCS_OAEP_PARAMS parameters = {CKM_SHA_1, CKG_MGF1_SHA1, CKZ_DATA_SPECIFIED, NULL, 0};
+    CK_MECHANISM oaep = {CKM_RSA_PKCS_OAEP, &parameters, sizeof parameters};
+
+    return partition.module->C_EncryptInit(partition.session, &oaep, rsa_public);
+}
+
+static void a_hash_in_parameters_is_in_the_list_that_names_hashes(void)
+{
+    CK_MECHANISM without = {CKM_RSA_PKCS_PSS, NULL, 0};
+
+    check_number(begin_pss(CKM_SHA256, CKG_MGF1_SHA256), CKR_OK, "PSS with a listed hash begins");
+    check_number(begin_pss(CKM_SHA_1, CKG_MGF1_SHA1), CKR_MECHANISM_PARAM_INVALID, "and with another it does not");
+    check_number(begin_oaep(), CKR_MECHANISM_PARAM_INVALID, "nor does OAEP");
+    check(partition.module->C_SignInit(partition.session, &without, rsa_private) != CKR_MECHANISM_PARAM_INVALID,
+          "PSS without parameters is SoftHSM's to refuse");
+}
+
+static void a_list_without_hashes_does_not_judge_parameters(void)
+{
+    check_number(begin_pss(CKM_SHA_1, CKG_MGF1_SHA1), CKR_OK, "PSS with any hash begins where the list names none");
+}
+
+static void open_with(const char *mechanisms)
 {
     CK_MECHANISM rsa = {CKM_RSA_PKCS_KEY_PAIR_GEN, NULL, 0};
     CK_ULONG bits = 1024;
     CK_ATTRIBUTE template = ATTRIBUTE(CKA_MODULUS_BITS, bits);
 
-    partition_mechanisms = "CKM_ECDSA,CKM_EC_KEY_PAIR_GEN,CKM_AES_KEY_GEN,CKM_RSA_PKCS_KEY_PAIR_GEN";
+    partition_mechanisms = mechanisms;
     partition_open(&partition);
-    need(make_key(&partition, CK_TRUE, CK_TRUE, CK_TRUE, &aes_key) == CKR_OK, "an AES key");
-    need(make_p256(partition.module, partition.session, true, true, "pair", &ec_public, &ec_private) == CKR_OK, "a pair");
     need(partition.module->C_GenerateKeyPair(partition.session, &rsa, &template, 1, NULL, 0, &rsa_public, &rsa_private)
              == CKR_OK, "an RSA pair");
+}
+
+int main(void)
+{
+    open_with("CKM_ECDSA,CKM_EC_KEY_PAIR_GEN,CKM_AES_KEY_GEN,CKM_RSA_PKCS_KEY_PAIR_GEN");
+    need(make_key(&partition, CK_TRUE, CK_TRUE, CK_TRUE, &aes_key) == CKR_OK, "an AES key");
+    need(make_p256(partition.module, partition.session, true, true, "pair", &ec_public, &ec_private) == CKR_OK, "a pair");
     what_is_in_the_list_is_done();
     what_is_not_in_the_list_is_refused();
+    partition_close(&partition);
+    open_with("CKM_RSA_PKCS_KEY_PAIR_GEN,CKM_RSA_PKCS_PSS,CKM_RSA_PKCS_OAEP,CKM_SHA256");
+    a_hash_in_parameters_is_in_the_list_that_names_hashes();
+    partition_close(&partition);
+    open_with("CKM_RSA_PKCS_KEY_PAIR_GEN,CKM_RSA_PKCS_PSS");
+    a_list_without_hashes_does_not_judge_parameters();
     partition_close(&partition);
     return finish_tap();
 }

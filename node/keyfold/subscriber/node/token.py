@@ -32,15 +32,17 @@ _SESSION_KEK = (
     (PyKCS11.CKA_PRIVATE, True),
     (PyKCS11.CKA_SENSITIVE, True),
 )
+_NO_MECHANISM = (
+    "denied",
+    "the partition's package does not allow CKM_AES_KEY_WRAP_PAD, CKM_RSA_PKCS_OAEP with SHA-1, or CKM_AES_KEY_GEN",
+    "ask the operator for another package",
+)
 _CODES = {
     PyKCS11.CKR_PIN_INCORRECT: ("denied", "the PIN is wrong", "ask for the right PIN; failed logins are counted"),
     PyKCS11.CKR_PIN_LOCKED: ("locked", "the login is locked after too many wrong PINs", "wait, or ask the operator"),
     PyKCS11.CKR_DEVICE_MEMORY: ("quota", "the partition has no room for it", "keyfold-subscriber quota"),
-    PyKCS11.CKR_MECHANISM_INVALID: (
-        "denied",
-        "the partition's package does not allow CKM_AES_KEY_WRAP_PAD, CKM_RSA_PKCS_OAEP or CKM_AES_KEY_GEN",
-        "ask the operator for another package",
-    ),
+    PyKCS11.CKR_MECHANISM_INVALID: _NO_MECHANISM,
+    PyKCS11.CKR_MECHANISM_PARAM_INVALID: _NO_MECHANISM,
     # Not in PyKCS11 1.5 (PKCS#11 2.40, CKR_ACTION_PROHIBITED).
     0x1B: ("denied", "the partition's policy prohibits it", "keyfold-subscriber policy"),
     PyKCS11.CKR_KEY_UNEXTRACTABLE: ("denied", "the key may not leave the token", "keyfold-subscriber policy"),
