@@ -70,80 +70,87 @@ static CK_RV commit_created(struct change *change, CK_SESSION_HANDLE session,
     return rv == CKR_OK ? CKR_OK : undo_created(change, session, created, count, rv);
 }
 
+/* One call that makes objects: what it commits, the template that SoftHSM is to have, the policy it is made under. */
+struct creation {
+    struct change change;
+    struct key_template wanted;
+    unsigned permitted; /* from begin_creation on */
+};
+
+#define CREATION(call, template, count) \
+    {.change = CHANGE(call, COMMIT_CREATE), .wanted = {(template), (count), NULL}, .permitted = 0}
+
 typedef CK_RV admission(unsigned *permitted);
 
-/*
- * Begin beforehand if the call may make a token object; a pure session object needs no lock and no agent. Sets
- * `permitted` for the rest of the call.
- */
-static CK_RV begin_creation(struct change *change, admission *admit, bool may_make_token_object, unsigned *permitted)
+/* Begin beforehand if the call may make a token object; a pure session object needs no lock and no agent. */
+static CK_RV begin_creation(struct creation *self, admission *admit, bool may_make_token_object)
 {
-    CK_RV rv = admit(permitted);
+    CK_RV rv = admit(&self->permitted);
 
     if (rv == CKR_OK)
-        rv = policy_judge_place(*permitted, may_make_token_object);
+        rv = policy_judge_place(self->permitted, may_make_token_object);
     if (rv != CKR_OK || !may_make_token_object)
         return rv;
-    rv = change_begin(change);
+    rv = change_begin(&self->change);
     /* The lock may have been waited for, and the policy may be another one now. */
-    return rv == CKR_OK ? admit(permitted) : rv;
+    return rv == CKR_OK ? admit(&self->permitted) : rv;
 }
 
-static CK_RV finish_created(struct change *change, CK_RV rv, CK_SESSION_HANDLE session,
-                            CK_OBJECT_HANDLE_PTR const created[], size_t count)
+/* `rv`: how it went so far, SoftHSM's call included. */
+static CK_RV end_creation(struct creation *self, CK_RV rv, CK_SESSION_HANDLE session,
+                          CK_OBJECT_HANDLE_PTR const created[], size_t count)
 {
+    key_template_free(&self->wanted);
     if (rv == CKR_OK)
-        rv = commit_created(change, session, created, count);
-    change_end(change);
+        rv = commit_created(&self->change, session, created, count);
+    change_end(&self->change);
     return rv;
+}
+
+static bool wants_token_object(const struct key_template *wanted)
+{
+    return template_token(wanted->attributes, wanted->count) == TOKEN_POSSIBLE;
 }
 
 static CK_RV create_object(CK_SESSION_HANDLE session, CK_ATTRIBUTE_PTR template, CK_ULONG count,
                            CK_OBJECT_HANDLE_PTR object)
 {
-    struct change change = CHANGE("C_CreateObject", COMMIT_CREATE);
-    struct key_template wanted = {template, count, NULL};
-    unsigned permitted;
+    struct creation creation = CREATION("C_CreateObject", template, count);
     CK_RV rv;
 
     if (object == NULL)
         return CKR_ARGUMENTS_BAD;
-    rv = begin_creation(&change, policy_admit, template_token(template, count) == TOKEN_POSSIBLE, &permitted);
+    rv = begin_creation(&creation, policy_admit, wants_token_object(&creation.wanted));
     if (rv == CKR_OK && template != NULL && template_may_be_key(template, count)) {
-        if ((permitted & POLICY_KEY_IMPORT) == 0)
+        if ((creation.permitted & POLICY_KEY_IMPORT) == 0)
             rv = CKR_ATTRIBUTE_VALUE_INVALID;
         else
-            rv = key_template_make(&wanted, permitted, NULL, template, count);
+            rv = key_template_make(&creation.wanted, creation.permitted, NULL);
     }
     if (rv == CKR_OK)
-        rv = softhsm->C_CreateObject(session, wanted.attributes, wanted.count, object);
-    key_template_free(&wanted);
-    return finish_created(&change, rv, session, &object, 1);
+        rv = softhsm->C_CreateObject(session, creation.wanted.attributes, creation.wanted.count, object);
+    return end_creation(&creation, rv, session, &object, 1);
 }
 
 static CK_RV copy_object(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE source, CK_ATTRIBUTE_PTR template,
                          CK_ULONG count, CK_OBJECT_HANDLE_PTR copy)
 {
-    struct change change = CHANGE("C_CopyObject", COMMIT_CREATE);
-    struct key_template wanted = {template, count, NULL};
+    struct creation creation = CREATION("C_CopyObject", template, count);
     enum template_token said = template_token(template, count);
     struct object_nature nature;
-    unsigned permitted;
     CK_RV rv;
 
     if (copy == NULL)
         return CKR_ARGUMENTS_BAD;
     nature = object_look(session, source);
     /* A copy is what its source is, unless the template says otherwise. */
-    rv = begin_creation(&change, policy_admit,
-                        said == TOKEN_POSSIBLE || (said == TOKEN_UNSAID && nature.tokenness != SESSION_OBJECT),
-                        &permitted);
+    rv = begin_creation(&creation, policy_admit,
+                        said == TOKEN_POSSIBLE || (said == TOKEN_UNSAID && nature.tokenness != SESSION_OBJECT));
     if (rv == CKR_OK && nature.tokenness != UNKNOWN_OBJECT && nature.may_be_key)
-        rv = key_template_make(&wanted, permitted, &nature, template, count);
+        rv = key_template_make(&creation.wanted, creation.permitted, &nature);
     if (rv == CKR_OK)
-        rv = softhsm->C_CopyObject(session, source, wanted.attributes, wanted.count, copy);
-    key_template_free(&wanted);
-    return finish_created(&change, rv, session, &copy, 1);
+        rv = softhsm->C_CopyObject(session, source, creation.wanted.attributes, creation.wanted.count, copy);
+    return end_creation(&creation, rv, session, &copy, 1);
 }
 
 /* Of these mechanisms domain parameters come, which are public and know neither attribute. */
@@ -154,25 +161,30 @@ static bool generates_parameters(const CK_MECHANISM *mechanism)
                || mechanism->mechanism == CKM_X9_42_DH_PARAMETER_GEN);
 }
 
+/* Of the calls that make one secret or private key by a mechanism. */
+static CK_RV begin_key(struct creation *self, admission *admit, CK_SESSION_HANDLE session,
+                       const CK_MECHANISM *mechanism)
+{
+    CK_RV rv = begin_creation(self, admit, wants_token_object(&self->wanted));
+
+    if (rv == CKR_OK)
+        rv = mechanisms_admit(session, mechanism);
+    return rv == CKR_OK && !generates_parameters(mechanism)
+               ? key_template_make(&self->wanted, self->permitted, NULL) : rv;
+}
+
 static CK_RV generate_key(CK_SESSION_HANDLE session, CK_MECHANISM_PTR mechanism, CK_ATTRIBUTE_PTR template,
                           CK_ULONG count, CK_OBJECT_HANDLE_PTR key)
 {
-    struct change change = CHANGE("C_GenerateKey", COMMIT_CREATE);
-    struct key_template wanted = {template, count, NULL};
-    unsigned permitted;
+    struct creation creation = CREATION("C_GenerateKey", template, count);
     CK_RV rv;
 
     if (key == NULL)
         return CKR_ARGUMENTS_BAD;
-    rv = begin_creation(&change, policy_admit, template_token(template, count) == TOKEN_POSSIBLE, &permitted);
+    rv = begin_key(&creation, policy_admit, session, mechanism);
     if (rv == CKR_OK)
-        rv = mechanisms_admit(session, mechanism);
-    if (rv == CKR_OK && !generates_parameters(mechanism))
-        rv = key_template_make(&wanted, permitted, NULL, template, count);
-    if (rv == CKR_OK)
-        rv = softhsm->C_GenerateKey(session, mechanism, wanted.attributes, wanted.count, key);
-    key_template_free(&wanted);
-    return finish_created(&change, rv, session, &key, 1);
+        rv = softhsm->C_GenerateKey(session, mechanism, creation.wanted.attributes, creation.wanted.count, key);
+    return end_creation(&creation, rv, session, &key, 1);
 }
 
 /* Both halves, wherever each of them goes. */
@@ -188,75 +200,63 @@ static CK_RV generate_key_pair(CK_SESSION_HANDLE session, CK_MECHANISM_PTR mecha
                                CK_ATTRIBUTE_PTR private_template, CK_ULONG private_count,
                                CK_OBJECT_HANDLE_PTR public_key, CK_OBJECT_HANDLE_PTR private_key)
 {
-    struct change change = CHANGE("C_GenerateKeyPair", COMMIT_CREATE);
+    struct creation creation = CREATION("C_GenerateKeyPair", private_template, private_count);
     CK_OBJECT_HANDLE_PTR const pair[] = {public_key, private_key};
     enum template_token public_said = template_token(public_template, public_count);
     enum template_token private_said = template_token(private_template, private_count);
-    struct key_template wanted = {private_template, private_count, NULL};
-    unsigned permitted;
     CK_RV rv;
 
     if (public_key == NULL || private_key == NULL)
         return CKR_ARGUMENTS_BAD;
-    rv = begin_creation(&change, policy_admit, public_said == TOKEN_POSSIBLE || private_said == TOKEN_POSSIBLE,
-                        &permitted);
+    rv = begin_creation(&creation, policy_admit, public_said == TOKEN_POSSIBLE || private_said == TOKEN_POSSIBLE);
     if (rv == CKR_OK)
-        rv = judge_second_place(permitted, public_said, private_said);
+        rv = judge_second_place(creation.permitted, public_said, private_said);
     if (rv == CKR_OK)
         rv = mechanisms_admit(session, mechanism);
     if (rv == CKR_OK)
-        rv = key_template_make(&wanted, permitted, NULL, private_template, private_count);
+        rv = key_template_make(&creation.wanted, creation.permitted, NULL);
     if (rv == CKR_OK)
-        rv = softhsm->C_GenerateKeyPair(session, mechanism, public_template, public_count, wanted.attributes,
-                                        wanted.count, public_key, private_key);
-    key_template_free(&wanted);
-    return finish_created(&change, rv, session, pair, 2);
+        rv = softhsm->C_GenerateKeyPair(session, mechanism, public_template, public_count,
+                                        creation.wanted.attributes, creation.wanted.count, public_key, private_key);
+    return end_creation(&creation, rv, session, pair, 2);
+}
+
+static CK_RV admit_import(unsigned *permitted)
+{
+    CK_RV rv = policy_admit_use(permitted);
+
+    return rv == CKR_OK && (*permitted & POLICY_KEY_IMPORT) == 0 ? CKR_KEY_FUNCTION_NOT_PERMITTED : rv;
 }
 
 static CK_RV unwrap_key(CK_SESSION_HANDLE session, CK_MECHANISM_PTR mechanism, CK_OBJECT_HANDLE unwrapping_key,
                         CK_BYTE_PTR wrapped, CK_ULONG wrapped_length, CK_ATTRIBUTE_PTR template, CK_ULONG count,
                         CK_OBJECT_HANDLE_PTR key)
 {
-    struct change change = CHANGE("C_UnwrapKey", COMMIT_CREATE);
-    struct key_template wanted = {template, count, NULL};
-    unsigned permitted;
+    struct creation creation = CREATION("C_UnwrapKey", template, count);
     CK_RV rv;
 
     if (key == NULL)
         return CKR_ARGUMENTS_BAD;
-    rv = begin_creation(&change, policy_admit_use, template_token(template, count) == TOKEN_POSSIBLE, &permitted);
-    if (rv == CKR_OK && (permitted & POLICY_KEY_IMPORT) == 0)
-        rv = CKR_KEY_FUNCTION_NOT_PERMITTED;
+    rv = begin_key(&creation, admit_import, session, mechanism);
     if (rv == CKR_OK)
-        rv = mechanisms_admit(session, mechanism);
-    if (rv == CKR_OK)
-        rv = key_template_make(&wanted, permitted, NULL, template, count);
-    if (rv == CKR_OK)
-        rv = softhsm->C_UnwrapKey(session, mechanism, unwrapping_key, wrapped, wrapped_length, wanted.attributes,
-                                  wanted.count, key);
-    key_template_free(&wanted);
-    return finish_created(&change, rv, session, &key, 1);
+        rv = softhsm->C_UnwrapKey(session, mechanism, unwrapping_key, wrapped, wrapped_length,
+                                  creation.wanted.attributes, creation.wanted.count, key);
+    return end_creation(&creation, rv, session, &key, 1);
 }
 
 static CK_RV derive_key(CK_SESSION_HANDLE session, CK_MECHANISM_PTR mechanism, CK_OBJECT_HANDLE base_key,
                         CK_ATTRIBUTE_PTR template, CK_ULONG count, CK_OBJECT_HANDLE_PTR key)
 {
-    struct change change = CHANGE("C_DeriveKey", COMMIT_CREATE);
-    struct key_template wanted = {template, count, NULL};
-    unsigned permitted;
+    struct creation creation = CREATION("C_DeriveKey", template, count);
     CK_RV rv;
 
     if (key == NULL)
         return CKR_ARGUMENTS_BAD;
-    rv = begin_creation(&change, policy_admit_use, template_token(template, count) == TOKEN_POSSIBLE, &permitted);
+    rv = begin_key(&creation, policy_admit_use, session, mechanism);
     if (rv == CKR_OK)
-        rv = mechanisms_admit(session, mechanism);
-    if (rv == CKR_OK)
-        rv = key_template_make(&wanted, permitted, NULL, template, count);
-    if (rv == CKR_OK)
-        rv = softhsm->C_DeriveKey(session, mechanism, base_key, wanted.attributes, wanted.count, key);
-    key_template_free(&wanted);
-    return finish_created(&change, rv, session, &key, 1);
+        rv = softhsm->C_DeriveKey(session, mechanism, base_key, creation.wanted.attributes, creation.wanted.count,
+                                  key);
+    return end_creation(&creation, rv, session, &key, 1);
 }
 
 void creations_install(CK_FUNCTION_LIST_PTR list)

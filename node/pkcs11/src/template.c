@@ -86,17 +86,15 @@ static CK_RV with_added(struct key_template *self, const CK_ATTRIBUTE *added, CK
     return CKR_OK;
 }
 
-CK_RV key_template_make(struct key_template *self, unsigned permitted, const struct object_nature *source,
-                        CK_ATTRIBUTE_PTR template, CK_ULONG count)
+CK_RV key_template_make(struct key_template *self, unsigned permitted, const struct object_nature *source)
 {
     static CK_BBOOL no = CK_FALSE, yes = CK_TRUE;
     CK_ATTRIBUTE added[MOST_ADDED];
     CK_ULONG added_count = 0;
-    enum said extractable = said(template, count, CKA_EXTRACTABLE);
-    enum said sensitive = said(template, count, CKA_SENSITIVE);
+    enum said extractable = said(self->attributes, self->count, CKA_EXTRACTABLE);
+    enum said sensitive = said(self->attributes, self->count, CKA_SENSITIVE);
 
-    *self = (struct key_template){template, count, NULL};
-    if (template == NULL && count > 0)
+    if (self->attributes == NULL && self->count > 0)
         return CKR_ARGUMENTS_BAD;
     if ((permitted & POLICY_KEY_EXPORT) != 0)
         return CKR_OK;

@@ -22,15 +22,14 @@ struct key_template {
 };
 
 /*
- * The template of a new secret or private key such as `permitted` (enum policy_flag) wants it:
+ * The application's template of a new secret or private key, made such as `permitted` (enum policy_flag) wants it:
  * - neither key_export nor key_extract: CKA_EXTRACTABLE false, CKA_SENSITIVE true where it is not said;
  * - key_extract without key_export: CKA_SENSITIVE true, but a key that is not extractable may say false.
  * Of a copy, `source` is what is copied (NULL otherwise): what it is already is not added, because SoftHSM lets nobody
  * say again what cannot change any more.
  * CKR_ATTRIBUTE_VALUE_INVALID if the template says the contrary. key_template_free in every case.
  */
-CK_RV key_template_make(struct key_template *self, unsigned permitted, const struct object_nature *source,
-                        CK_ATTRIBUTE_PTR template, CK_ULONG count);
+CK_RV key_template_make(struct key_template *self, unsigned permitted, const struct object_nature *source);
 void key_template_free(struct key_template *self);
 
 #endif
