@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# lab/fuzz.sh [INPUTS] [SEED]: hostile input at the agent's socket and at a subscriber's, a million each unless told otherwise.
+# lab/fuzz.sh [INPUTS] [SEED]: hostile input at the agent's socket, a subscriber's and the self-service's, a million each unless told otherwise.
 # It prints the seed; the same one makes the same inputs again.
 set -euo pipefail
 # shellcheck source=lab/lib.sh
@@ -17,4 +17,4 @@ in_build_seconds=$((900 + inputs / 20))
 in_build_image "dpkg --install .keyfold/dist/keyfold-node.deb >/dev/null
   make --silent -C node/pkcs11
   export KEYFOLD_FUZZ_INPUTS=$inputs KEYFOLD_FUZZ_SEED=$seed
-  python3 -m pytest -p no:cacheprovider --capture=no -m container node/tests/integration/test_hostile_input.py"
+  python3 -m pytest -p no:cacheprovider --capture=no --durations=0 -m container node/tests/integration/test_hostile_input.py"

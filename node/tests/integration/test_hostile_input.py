@@ -1,32 +1,43 @@
 """A tenant who speaks garbage at its sockets harms the process of that connection and nothing else.
 
-Each socket gets KEYFOLD_FUZZ_INPUTS inputs (10,000; in `make fuzz` a million) made from KEYFOLD_FUZZ_SEED.
+Each socket gets KEYFOLD_FUZZ_INPUTS inputs (10,000; in `make fuzz` a million) made from KEYFOLD_FUZZ_SEED. Some come
+byte by byte.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import random
 import re
 import socket
 import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.hostile import HEADER, Message, hostile_line, hostile_message, messages
+from support.hostile import (
+    HEADER,
+    Message,
+    agent_request,
+    hostile_line,
+    hostile_message,
+    messages,
+    request_line,
+    say,
+    subscriber_request,
+)
 from support.live_cluster import PIN, LiveCluster, LiveNode, wait_for
 from support.remote_socket import RemoteSocket, start_remote
+from support.self_service import SelfService
+from support.witness import DIGEST, Witness
 
 from keyfold.agent import server
 from keyfold.agent.server import Caller
+from keyfold.package import SELF_SERVICE_CONNECTIONS
 
 pytestmark = pytest.mark.container
 
@@ -34,62 +45,32 @@ INPUTS = int(os.environ.get("KEYFOLD_FUZZ_INPUTS", "10000"))
 SEED = int(os.environ.get("KEYFOLD_FUZZ_SEED", str(random.SystemRandom().randrange(2**32))))
 MODULE = os.environ.get("KEYFOLD_PKCS11_MODULE", str(Path(__file__).parents[2] / "pkcs11" / "keyfold-pkcs11.so"))
 CLIENT = "/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so"
-SESSION = Path(__file__).parents[3] / "tests" / "clients" / "pkcs11_session.py"
-DIGEST = bytes(32)
 # How much the agent may grow over all inputs; caches and threads' stacks come and go.
 GROWTH_BYTES = 64 * 1024 * 1024
 ANSWER_SECONDS = 5.0
+LONGEST_ANSWER_BYTES = 1024 * 1024
 AT_ONCE = 4
-
-
-class Witness:
-    """Another subscriber, globex, in a process of its own, with a session that goes on signing."""
-
-    def __init__(self, node: LiveNode, directory: Path) -> None:
-        self._socket = RemoteSocket(directory / "globex.sock", MODULE, "globex", node.environment("globex"))
-        self._process = subprocess.Popen(
-            [sys.executable, str(SESSION), CLIENT, "globex"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "P11_KIT_SERVER_ADDRESS": self._socket.address},
-        )
-        self._call("login", pin=PIN)
-        self._call("generate_pair", label="witness")
-
-    def sign(self) -> None:
-        signature = self._call("sign", label="witness", digest=DIGEST.hex())
-        assert self._call("verify", label="witness", digest=DIGEST.hex(), signature=signature)
-
-    def make_a_key(self) -> None:
-        """Through the agent, to the end."""
-        self._call("generate_secret", label="made")
-        self._call("destroy", cls="secret", label="made")
-
-    def leave(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._socket.close()
-
-    def _call(self, do: str, **arguments: Any) -> Any:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        print(json.dumps({"do": do, **arguments}), file=self._process.stdin, flush=True)
-        return json.loads(self._process.stdout.readline())["ok"]
+# In one connection, as often as they stand here.
+LINES = (1, 1, 5, 20)
+# Half-open connections at each socket: the self-service has room for one more.
+HELD = SELF_SERVICE_CONNECTIONS - 1
+# Names that a test binds to speak as another: it is root itself.
+TENANT, STRANGER = b"\0keyfold-tenant-", b"\0keyfold-stranger-"
 
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveNode]:
     live = LiveCluster(tmp_path_factory.mktemp("hostile"), ("hsm1",))
     for name in ("acme", "globex"):
-        live.add_partition(name)
+        # A locked login would keep all behind it from being reached.
+        live.add_partition(name, max_failures=1_000_000_000, key_extract=True)
     yield live.nodes[0]
     live.stop()
 
 
 @pytest.fixture(scope="module")
 def witness(node: LiveNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Witness]:
-    found = Witness(node, tmp_path_factory.mktemp("witness"))
+    found = Witness(node, tmp_path_factory.mktemp("witness"), CLIENT, MODULE)
     yield found
     found.leave()
 
@@ -112,42 +93,94 @@ def unharmed(node: LiveNode, witness: Witness, caplog: pytest.LogCaptureFixture)
     assert node.client.call("local_digests", partition="acme")["digests"] == listed
 
 
-def test_hostile_lines_at_the_agents_socket_harm_nobody(
-    node: LiveNode, unharmed: Callable[[], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rng = random.Random(SEED)
+@pytest.fixture
+def service(node: LiveNode, tmp_path: Path) -> Iterator[SelfService]:
+    found = SelfService(node, "acme", tmp_path)
+    yield found
+    assert found.running
+    found.end()
+    assert "defect" not in found.log
+
+
+@pytest.fixture
+def callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent takes connections from the names above for those of a tenant and of a stranger."""
     known = server._caller
-    marks: dict[bytes, Caller | None] = {}
 
     def caller(connection: socket.socket) -> Caller | None:
-        # The test is root; a connection from a name it bound itself is a tenant's or a stranger's.
-        return marks.get(bytes(connection.getpeername() or b""), known(connection))
+        name = bytes(connection.getpeername() or b"")
+        if name.startswith(STRANGER):
+            return None
+        return Caller(4711, "acme") if name.startswith(TENANT) else known(connection)
 
     monkeypatch.setattr(server, "_caller", caller)
-    codes: Counter[str] = Counter()
-    sent = 0
-    while sent < INPUTS:
-        name = f"\0keyfold-hostile-{os.getpid()}-{sent}"
-        marks[name.encode()] = None if rng.random() < 0.1 else Caller(4711, "acme")
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(20)
-            connection.bind(name)
-            connection.connect(str(node.config.agent_socket))
-            lines = [hostile_line(rng) for _ in range(rng.choice((1, 1, 5, 20)))]
-            sent += len(lines)
-            codes.update(_codes(connection, lines))
-        del marks[name.encode()]
-        if sent % 50 < len(lines):
-            unharmed()
-    print(dict(codes))
+
+
+@pytest.fixture
+def callers_of_service(service: SelfService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent takes the self-service's processes for the partition's, as their user says on a node."""
+    known = server._caller
+    monkeypatch.setattr(server, "_caller", lambda end: Caller(4711, "acme") if service.serves(end) else known(end))
+
+
+def _to_agent(node: LiveNode, name: bytes) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.bind(name + os.urandom(8).hex().encode())
+    connection.connect(str(node.config.agent_socket))
+    return connection
+
+
+@pytest.mark.usefixtures("callers")
+def test_hostile_lines_at_the_agents_socket_harm_nobody(node: LiveNode, unharmed: Callable[[], None]) -> None:
+    def connect(rng: random.Random) -> socket.socket:
+        return _to_agent(node, STRANGER if rng.random() < 0.1 else TENANT)
+
+    def lines(rng: random.Random) -> list[bytes]:
+        return [hostile_line(rng, agent_request) for _ in range(rng.choice(LINES))]
+
+    codes = _speak(connect, lines, unharmed)
     assert codes["defect"] == 0
     assert codes["invalid"] > INPUTS / 10
 
 
-def _codes(connection: socket.socket, lines: list[bytes]) -> list[str]:
-    """The answers' codes. The agent may hang up while there is more to say."""
+@pytest.mark.usefixtures("callers_of_service")
+def test_hostile_lines_at_the_self_service_harm_nobody(service: SelfService, unharmed: Callable[[], None]) -> None:
+    def lines(rng: random.Random) -> list[bytes]:
+        # After what is no line of JSON it hangs up.
+        nearly_right = [request_line(subscriber_request(rng)) for _ in range(rng.choice(LINES) - 1)]
+        return [*nearly_right, hostile_line(rng, subscriber_request)]
+
+    codes = _speak(lambda _: service.connect(), lines, unharmed)
+    assert codes["defect"] == 0
+    assert codes["invalid"] > INPUTS / 10
+    assert codes["ok"] > INPUTS / 10
+
+
+def _speak(
+    connect: Callable[[random.Random], socket.socket],
+    lines: Callable[[random.Random], list[bytes]],
+    unharmed: Callable[[], None],
+) -> Counter[str]:
+    """INPUTS lines; how often each code was answered, and how often all was well."""
+    rng = random.Random(SEED)
+    codes: Counter[str] = Counter()
+    sent = 0
+    while sent < INPUTS:
+        with connect(rng) as connection:
+            connection.settimeout(20)
+            said = lines(rng)
+            sent += len(said)
+            codes.update(_codes(connection, said, slowly=rng.random() < 0.02))
+        if sent % 50 < len(said):
+            unharmed()
+    print(dict(codes))
+    return codes
+
+
+def _codes(connection: socket.socket, lines: list[bytes], *, slowly: bool) -> list[str]:
+    """The answers' codes. The other side may hang up while there is more to say."""
     try:
-        connection.sendall(b"".join(lines))
+        say(connection, b"".join(lines), slowly=slowly)
         connection.shutdown(socket.SHUT_WR)
     except (BrokenPipeError, ConnectionResetError):
         pass
@@ -158,8 +191,8 @@ def _codes(connection: socket.socket, lines: list[bytes]) -> list[str]:
     except ConnectionResetError:
         pass
     # `internal` is also the right answer to who announces objects that are not there.
-    found = re.findall(rb'(?<="code":")\w+|(?<=the agent met a )defect', answers)
-    return [code.decode() for code in found]
+    found = re.findall(rb'(?<="code":")\w+|(?<= met a )defect', answers)
+    return [code.decode() for code in found] + ["ok"] * answers.count(b'{"ok":true')
 
 
 def test_hostile_messages_at_the_subscribers_socket_end_their_own_process_at_most(
@@ -181,6 +214,37 @@ def test_hostile_messages_at_the_subscribers_socket_end_their_own_process_at_mos
             begun += 100
             unharmed()
     print(f"{sent} inputs; how the connections' processes ended: {dict(ends)}")
+
+
+@pytest.mark.usefixtures("callers", "callers_of_service")
+def test_half_said_things_at_every_socket_keep_nobody_waiting(
+    node: LiveNode, service: SelfService, witness: Witness, unharmed: Callable[[], None], tmp_path: Path
+) -> None:
+    rng = random.Random(SEED)
+    (conversation, *_) = _recorded(node, tmp_path)
+    remote = RemoteSocket(tmp_path / "held.sock", MODULE, "acme", node.environment("acme"))
+    held: list[tuple[socket.socket, bytes]] = []
+    for _ in range(HELD):
+        held.append((_to_agent(node, TENANT), hostile_line(rng, agent_request)))
+        held.append((service.connect(), hostile_line(rng, subscriber_request)))
+        end = socket.socket(socket.AF_UNIX)
+        end.connect(str(tmp_path / "held.sock"))
+        held.append((end, b"\0" + rng.choice(conversation).encoded()))
+    for connection, data in held:
+        connection.settimeout(ANSWER_SECONDS)
+        say(connection, data[: len(data) // 2], slowly=True)
+    for _ in range(20):
+        unharmed()
+        witness.make_a_key()
+    # Their own partition, too, is served beside them.
+    with service.connect() as beside:
+        beside.settimeout(ANSWER_SECONDS)
+        beside.sendall(b'{"op":"policy"}\n')
+        assert beside.recv(4096).startswith(b'{"ok":true')
+    for connection, data in held:
+        with connection:
+            _codes(connection, [data[len(data) // 2 :]], slowly=True)
+    remote.close()
 
 
 def _recorded(node: LiveNode, directory: Path) -> list[list[Message]]:
@@ -226,12 +290,13 @@ def _converse(
                 if (number > 3 and rng.random() < 0.5) or rng.random() < 0.02:
                     data, whole = hostile_message(rng, message, everything)
                     hostile += 1
-                ours.sendall(data)
+                say(ours, data, slowly=rng.random() < 0.02)
                 if not whole:
                     break
                 if not _answer(ours):
                     break
-            ours.shutdown(socket.SHUT_WR)
+            # Both ways: it may be in the middle of an answer that nobody reads.
+            ours.shutdown(socket.SHUT_RDWR)
         except (BrokenPipeError, ConnectionResetError):
             ends["hung up"] += 1
         except TimeoutError:
@@ -249,12 +314,13 @@ def _converse(
 
 
 def _answer(connection: socket.socket) -> bool:
-    """Read one; False when the other side has hung up."""
+    """Read one; False when the other side has hung up, or this side should."""
     header = _exactly(connection, HEADER.size)
     if len(header) < HEADER.size:
         return False
     _, options, body = HEADER.unpack(header)
-    return len(_exactly(connection, options + body)) == options + body
+    # Half a gigabyte of random numbers can be asked for: then it is this side that hangs up.
+    return options + body <= LONGEST_ANSWER_BYTES and len(_exactly(connection, options + body)) == options + body
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:
