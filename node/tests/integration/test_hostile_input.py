@@ -154,6 +154,8 @@ def test_hostile_lines_at_the_self_service_harm_nobody(service: SelfService, unh
     assert codes["defect"] == 0
     assert codes["invalid"] > INPUTS / 10
     assert codes["ok"] > INPUTS / 10
+    # What has ended counts against the unit's TasksMax until it is waited for.
+    assert service.children <= SELF_SERVICE_CONNECTIONS
 
 
 def _speak(

@@ -41,6 +41,12 @@ class SelfService:
     def running(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def children(self) -> int:
+        """Processes of connections, those that have ended and were not waited for included."""
+        pid = self._process.pid
+        return len(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split())
+
     def serves(self, connection: socket.socket) -> bool:
         """Whether the process at the other end is one of its connections'."""
         pid = int.from_bytes(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], sys.byteorder)

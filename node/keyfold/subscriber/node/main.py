@@ -123,6 +123,8 @@ def main() -> int:
     server = SubscriberServer(socket.socket(fileno=_FIRST_DESCRIPTOR), partition)
     while not server.idle:
         server.handle_request()
+        # Unlike serve_forever, that leaves the processes which have ended, and the limit of `max_children`, to us.
+        server.service_actions()
     return 0
 
 
