@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
 from scenario.shop import Shop
-
-
-@pytest.fixture(scope="module")
-def mail(shop: Shop) -> Shop:
-    """The key and what certtool is to write."""
-    shop.install("/srv/shop/mail.template")
-    if "object=mail;type=private" not in shop.run("p11tool-list"):
-        shop.run("p11tool-generate")
-    return shop
 
 
 def test_p11tool_lists_the_key_it_made_and_the_others(mail: Shop) -> None:

@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
 from scenario.shop import Shop
-
-
-@pytest.fixture(scope="module")
-def java(shop: Shop) -> Shop:
-    shop.install("/srv/shop/java.cfg")
-    if "release, PrivateKeyEntry" not in shop.run("keytool-list"):
-        shop.run("keytool-generate")
-    return shop
 
 
 def test_keytool_lists_the_key_it_made_with_its_certificate(java: Shop) -> None:

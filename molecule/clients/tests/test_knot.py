@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-from scenario.cluster import Cluster
 from scenario.machines import Machine
 from scenario.shop import Shop, service
 from scenario.waiting import wait_for
 
-ZONE = """$ORIGIN shop.example.
-$TTL 3600
-@   SOA ns1 hostmaster 1 7200 3600 1209600 300
-@   NS  ns1
-ns1 A   192.0.2.1
-www A   192.0.2.2
-"""
 VALIDATING = """server:
     rundir: {home}
     listen: 127.0.0.1@5301
@@ -29,18 +20,6 @@ zone:
     file: shop.example.zone
     dnssec-validation: on
 """
-
-
-@pytest.fixture(scope="module")
-def knot(cluster: Cluster, shop: Shop) -> Shop:
-    """Knot's own unit, with a zone to sign."""
-    app = cluster.app
-    shop.as_root("knot-pin", stdin=cluster.pin())
-    shop.install("/etc/knot/knot.conf", "/etc/systemd/system/knot.service.d/keyfold.conf")
-    app.run("install", "-o", "knot", "-m", "644", "/dev/stdin", "/var/lib/knot/shop.example.zone", stdin=ZONE)
-    shop.as_root("knot-start")
-    wait_for(lambda: "RRSIG" in shop.run("knot-query"), "a signed answer", 30)
-    return shop
 
 
 def validated(app: Machine, zone: str) -> bool:

@@ -14,19 +14,6 @@ PORT = 2222
 
 
 @pytest.fixture(scope="module")
-def authority(shop: Shop) -> Shop:
-    """With the user's key that it is to sign."""
-    if "user-ca" not in shop.run("ssh-list"):
-        shop.run("ssh-ca")
-    shop.install("/srv/shop/askpass")
-    done = shop.command(
-        "rm -f alice alice-cert.pub stranger; for n in alice stranger; do ssh-keygen -q -t ed25519 -N '' -f $n; done"
-    )
-    assert done.returncode == 0, done.stderr
-    return shop
-
-
-@pytest.fixture(scope="module")
 def sshd(authority: Shop) -> Iterator[Machine]:
     """The machine's own sshd_config plus the page's file."""
     app = authority.machine

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
 from scenario.shop import Shop
 from scenario.waiting import wait_for
-
-
-@pytest.fixture(scope="module")
-def certificate(shop: Shop) -> Shop:
-    shop.run("openssl-certificate")
-    return shop
 
 
 def test_a_certificate_request_is_signed_with_the_clusters_key(shop: Shop) -> None:

@@ -84,7 +84,7 @@ def _home(state: Path, name: str, mechanisms: Sequence[str]) -> None:
     home.parent.chmod(0o711)
     for path in (home, home / "tokens"):
         _own_directory(path, owner)
-    for lock in ("create.lock", "update.lock"):
+    for lock in ("create.lock", "update.lock", "login.lock"):
         descriptor = os.open(home / lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         os.fchown(descriptor, owner.uid, owner.gid)
         os.close(descriptor)

@@ -11,6 +11,7 @@
 #include "private_fd.h"
 #include "report.h"
 #include "softhsm.h"
+#include "token_file.h"
 #include "updates.h"
 
 #include <dlfcn.h>
@@ -28,34 +29,38 @@ struct obstacle {
     const char *next;
 };
 
-/* Everything that is read once: environment, policy, mechanisms. Without any of it nothing may be done. */
+/* What is read once, beside the environment: policy, mechanisms. Without any of it nothing may be done. */
 static struct obstacle configure(void)
 {
-    struct obstacle found = {config_load(), "correct the environment"};
+    struct obstacle found = {policy_map(config_current()->policy),
+                             "systemctl restart keyfold-agent, which writes /run/keyfold/policy"};
 
-    if (found.problem == NULL)
-        found = (struct obstacle){policy_map(config_current()->policy),
-                                  "systemctl restart keyfold-agent, which writes /run/keyfold/policy"};
     if (found.problem == NULL)
         found = (struct obstacle){mechanisms_load(), "softhsm2-util --show-slots"};
     return found;
 }
 
+static CK_RV refuse_to_initialize(struct obstacle obstacle)
+{
+    report("C_Initialize", obstacle.problem, "the module is not initialised", obstacle.next);
+    return CKR_GENERAL_ERROR;
+}
+
 static CK_RV initialize(CK_VOID_PTR arguments)
 {
-    struct obstacle obstacle;
+    struct obstacle obstacle = {NULL, "correct the environment"};
     CK_RV rv;
 
     pthread_mutex_lock(&initialize_mutex);
-    rv = softhsm->C_Initialize(arguments);
+    obstacle.problem = config_load();
+    rv = obstacle.problem == NULL ? token_file_initialize(arguments) : refuse_to_initialize(obstacle);
     /* SoftHSM may have been initialised without us, by an application that loads both; configure then, too. */
     if (rv == CKR_OK || (rv == CKR_CRYPTOKI_ALREADY_INITIALIZED && !policy_is_mapped())) {
         obstacle = configure();
         if (obstacle.problem != NULL) {
-            report("C_Initialize", obstacle.problem, "the module is not initialised", obstacle.next);
             if (rv == CKR_OK)
                 softhsm->C_Finalize(NULL);
-            rv = CKR_GENERAL_ERROR;
+            rv = refuse_to_initialize(obstacle);
         }
     }
     pthread_mutex_unlock(&initialize_mutex);
@@ -64,7 +69,7 @@ static CK_RV initialize(CK_VOID_PTR arguments)
 
 static CK_RV get_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO_PTR info)
 {
-    CK_RV rv = softhsm->C_GetTokenInfo(slot, info);
+    CK_RV rv = token_file_info(slot, info);
 
     /* SoftHSM would take 4; applications that ask first shall hear the truth. */
     if (rv == CKR_OK && info->ulMinPinLen < LEAST_PIN_BYTES)

@@ -41,7 +41,7 @@ static int open_lock_file(struct private_fd *self, const char *path)
     return error;
 }
 
-int lock_take(struct private_fd *self, const char *directory, const char *name)
+static int wait_for(struct private_fd *self, const char *directory, const char *name, int operation)
 {
     char path[PATH_MAX];
     int64_t deadline = deadline_in(LOCK_WAIT_MS);
@@ -53,7 +53,7 @@ int lock_take(struct private_fd *self, const char *directory, const char *name)
     error = open_lock_file(self, path);
     if (error != 0)
         return error;
-    while (flock(self->fd, LOCK_EX | LOCK_NB) != 0) {
+    while (flock(self->fd, operation | LOCK_NB) != 0) {
         error = errno;
         if (error == EWOULDBLOCK && deadline_left(deadline) == 0)
             error = ETIMEDOUT;
@@ -64,6 +64,16 @@ int lock_take(struct private_fd *self, const char *directory, const char *name)
         pause_after_waiting(LOCK_WAIT_MS - deadline_left(deadline));
     }
     return 0;
+}
+
+int lock_take(struct private_fd *self, const char *directory, const char *name)
+{
+    return wait_for(self, directory, name, LOCK_EX);
+}
+
+int lock_share(struct private_fd *self, const char *directory, const char *name)
+{
+    return wait_for(self, directory, name, LOCK_SH);
 }
 
 void lock_release(struct private_fd *self)

@@ -4,6 +4,7 @@
 #include "login.h"
 #include "policy.h"
 #include "softhsm.h"
+#include "token_file.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,7 +25,7 @@ static CK_RV init_pin(CK_SESSION_HANDLE session, CK_UTF8CHAR_PTR pin, CK_ULONG l
     if (rv == CKR_OK)
         rv = change_begin_update(&change, &permitted);
     if (rv == CKR_OK)
-        rv = softhsm->C_InitPIN(session, pin, length);
+        rv = token_file_init_pin(session, pin, length);
     if (rv == CKR_OK)
         change_commit(&change, NULL, 0, &rv);
     change_end(&change);
@@ -67,7 +68,7 @@ static CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR_PTR
     if (rv == CKR_OK)
         rv = login_begin(&counted);
     if (rv == CKR_OK) {
-        rv = softhsm->C_Login(session, user, pin, length);
+        rv = token_file_login(session, user, pin, length);
         logged_in = rv == CKR_OK;
     }
     rv = login_end(&counted, rv);
@@ -110,7 +111,7 @@ static CK_RV set_pin(CK_SESSION_HANDLE session, CK_UTF8CHAR_PTR old_pin, CK_ULON
     if (rv == CKR_OK)
         rv = login_begin(&counted);
     if (rv == CKR_OK) {
-        rv = softhsm->C_SetPIN(session, old_pin, old_length, new_pin, new_length);
+        rv = token_file_set_pin(session, old_pin, old_length, new_pin, new_length);
         changed = rv == CKR_OK;
     }
     rv = login_end(&counted, rv);
@@ -118,7 +119,7 @@ static CK_RV set_pin(CK_SESSION_HANDLE session, CK_UTF8CHAR_PTR old_pin, CK_ULON
         decided = change_commit(&change, NULL, 0, &rv) != COMMIT_UNKNOWN;
     if (changed && !decided)
         /* Nobody has put the file back. The caller is told that the PIN did not change, so let it be true. */
-        softhsm->C_SetPIN(session, new_pin, new_length, old_pin, old_length);
+        token_file_set_pin(session, new_pin, new_length, old_pin, old_length);
     change_end(&change);
     return rv;
 }

@@ -199,22 +199,63 @@ static void *release_later(void *descriptor)
     return NULL;
 }
 
-static void a_lock_given_up_in_time_is_taken(void)
+/* Somebody else has a lock; `call` is made meanwhile, and must not get through before that one gives it up. */
+static void waits_for(const char *lock, int operation, CK_RV (*call)(void), const char *what)
 {
     char path[128];
     int held;
     pthread_t thread;
     int64_t begin = deadline_now();
-    CK_RV rv;
 
-    snprintf(path, sizeof path, "%s/create.lock", partition.directory);
+    snprintf(path, sizeof path, "%s/%s", partition.directory, lock);
     held = open(path, O_RDONLY | O_CLOEXEC);
-    need(held >= 0 && flock(held, LOCK_EX) == 0, "create.lock");
+    need(held >= 0 && flock(held, operation) == 0, lock);
     need(pthread_create(&thread, NULL, release_later, &held) == 0, "pthread_create");
-    make_aes(module, partition.session, true, "waited", &rv);
-    check_number(rv, CKR_OK, "a change waits for the lock");
+    check_number(call(), CKR_OK, what);
     check(deadline_now() - begin >= 190, "until it is given up");
     pthread_join(thread, NULL);
+}
+
+static CK_RV change_something(void)
+{
+    CK_RV rv;
+
+    make_aes(module, partition.session, true, "waited", &rv);
+    return rv;
+}
+
+static CK_RV look_at_the_token(void)
+{
+    CK_TOKEN_INFO info;
+
+    return module->C_GetTokenInfo(partition.slot, &info);
+}
+
+static CK_RV log_in_again(void)
+{
+    module->C_Logout(partition.session);
+    return module->C_Login(partition.session, CKU_USER, (CK_UTF8CHAR_PTR)USER_PIN, sizeof USER_PIN - 1);
+}
+
+static CK_RV initialize_again(void)
+{
+    module->C_Finalize(NULL);
+    return module->C_Initialize(NULL);
+}
+
+static void a_lock_given_up_in_time_is_taken(void)
+{
+    waits_for("create.lock", LOCK_EX, change_something, "a change waits for the lock");
+}
+
+/* SoftHSM 2.6.1 leaves token.object torn for a moment at every login (src/token_file.h). */
+static void who_reads_the_token_waits_for_who_logs_in_and_the_other_way_round(void)
+{
+    waits_for("login.lock", LOCK_EX, look_at_the_token, "C_GetTokenInfo waits for a login");
+    waits_for("login.lock", LOCK_SH, log_in_again, "C_Login waits for those who read the token");
+    waits_for("login.lock", LOCK_EX, log_in_again, "and for another login");
+    waits_for("login.lock", LOCK_EX, initialize_again, "C_Initialize waits for a login");
+    partition_reopen(&partition);
 }
 
 int main(void)
@@ -226,6 +267,7 @@ int main(void)
     a_forked_child_can_commit_itself();
     a_killed_process_leaves_the_lock_free();
     a_lock_given_up_in_time_is_taken();
+    who_reads_the_token_waits_for_who_logs_in_and_the_other_way_round();
     partition_close(&partition);
     return finish_tap();
 }

@@ -1,0 +1,84 @@
+"""A long-running application: keeps its session and its key's handle, signs ten times a second, says what came of each.
+
+Usage: held_session.py pykcs11|python-pkcs11 MODULE PIN-FILE LABEL      one JSON object a line: {begun, ended, outcome}
+
+After an error it tries the same session thrice more, then finalizes and initializes the library and goes on.
+Both packages as their documentation has it; `outcome` is "ok", "again" (initialized anew) or the error's name.
+"""
+
+import hashlib
+import json
+import sys
+import time
+from pathlib import Path
+
+DIGEST = hashlib.sha256(b"an order").digest()
+
+
+def pykcs11(module, pin, label):
+    import PyKCS11
+
+    library = PyKCS11.PyKCS11Lib()
+    library.load(module)
+
+    def opened():
+        session = library.openSession(library.getSlotList(tokenPresent=True)[0], PyKCS11.CKF_SERIAL_SESSION)
+        session.login(pin)
+        [key] = session.findObjects([(PyKCS11.CKA_CLASS, PyKCS11.CKO_PRIVATE_KEY), (PyKCS11.CKA_LABEL, label)])
+        return lambda: session.sign(key, DIGEST, PyKCS11.Mechanism(PyKCS11.CKM_ECDSA))
+
+    def again():
+        library.lib.C_Finalize()
+        library.lib.C_Initialize()
+        return opened()
+
+    return opened, again
+
+
+def python_pkcs11(module, pin, label):
+    import pkcs11
+
+    library = pkcs11.lib(module)
+
+    def opened():
+        session = library.get_token(token_label="acme").open(user_pin=pin)
+        key = session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, label=label)
+        return lambda: key.sign(DIGEST, mechanism=pkcs11.Mechanism.ECDSA)
+
+    def again():
+        library.reinitialize()
+        return opened()
+
+    return opened, again
+
+
+def attempt(call):
+    begun = time.time()
+    result = None
+    try:
+        result = call()
+        outcome = "ok"
+    except Exception as error:  # noqa: BLE001  whatever the package makes of it is what is asked for
+        outcome = str(error) if type(error).__name__ == "PyKCS11Error" else type(error).__name__
+    print(json.dumps({"begun": begun, "ended": time.time(), "outcome": outcome}), flush=True)
+    return outcome == "ok", result
+
+
+def main():
+    package, module, pin_file, label = sys.argv[1:]
+    opened, again = {"pykcs11": pykcs11, "python-pkcs11": python_pkcs11}[package](
+        module, Path(pin_file).read_text(), label
+    )
+    sign = opened()
+    failures = 0
+    while True:
+        held, _ = attempt(sign)
+        failures = 0 if held else failures + 1
+        if failures > 3:
+            renewed, made = attempt(again)
+            if renewed:
+                sign, failures = made, 0
+        time.sleep(0.1)
+
+
+main()
