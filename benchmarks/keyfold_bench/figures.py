@@ -1,4 +1,4 @@
-"""The figures: their names, units and goals (issues 2 and 3), and how each is measured."""
+"""The figures: their names, units and goals (issues 2, 3 and 4), and how each is measured."""
 
 from __future__ import annotations
 
@@ -46,6 +46,8 @@ _SITE = "ansible-playbook playbooks/site.yml (mitogen_linear) on the five contai
 
 _DECLARE = "the task that calls keyfold_partition (mitogen_linear) with 1,000 partitions"
 
+_BACKUP = "seconds of keyfold backup run on hsm3, 100,000 objects of 1 to 4 KB in 20 partitions"
+
 FIGURES = {
     "commit_added_over_etcd_txn": Figure(
         "ratio",
@@ -65,6 +67,43 @@ FIGURES = {
         AtMost(1.2),
         "p50 of the agent's answer to the commit of one new AES key in a partition of 10,000 objects ÷ the same in one "
         "of 100, in turns",
+    ),
+    "backup_100k_over_pipe": Figure(
+        "ratio",
+        AtMost(1.5),
+        f"{_BACKUP} ÷ seconds of tar | age | curl PUT of the same object files, one archive per partition, on the same "
+        "node into the same Apache, which is not read back; in turns",
+    ),
+    "backup_100k_over_restic": Figure(
+        "ratio",
+        AtMost(0.6),
+        f"{_BACKUP} ÷ seconds of the first restic backup of the same object files through rclone's WebDAV into the "
+        "same Apache, in turns",
+    ),
+    "backup_rss_mb": Figure(
+        "MB",
+        AtMost(200),
+        "the same backups: the most that keyfold and all its children had resident together, shared pages counted in "
+        "each, looked at every 50 ms; the highest counts",
+        max,
+    ),
+    "restore_one_of_100k_seconds": Figure(
+        "s",
+        AtMost(3),
+        "a destroyed P-256 pair out of that set (its partition has 5,000 objects): from the start of keyfold restore "
+        "apply with the signed request until sessions open on every node have found the key and signed with it",
+    ),
+    "restore_1000_partition_seconds": Figure(
+        "s",
+        AtMost(15),
+        "a partition that lost all its 1,000 objects of 1 to 4 KB: keyfold restore apply, which ends when every node "
+        "holds them",
+    ),
+    "restore_100k_over_restic": Figure(
+        "ratio",
+        AtMost(1.5),
+        "20 partitions that lost all their 100,000 objects: seconds of keyfold restore apply until each of the three "
+        "nodes holds them ÷ seconds in which restic writes the same files to one directory, in turns",
     ),
     "rebuild_10k_seconds": Figure(
         "s",

@@ -36,8 +36,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-MAX_TXN_OPS = 128
-"""Compares, and operations, in one transaction at most: etcd's default `--max-txn-ops`."""
+MAX_TXN_OPS = 512
+"""Compares, and operations, in one transaction at most: `--max-txn-ops` as role etcd sets it (etcd's default: 128)."""
 
 MAX_REQUEST_BYTES = 1_500_000
 """Keys and values of one transaction together at most; etcd's `--max-request-bytes` is 1.5 MiB with all framing."""

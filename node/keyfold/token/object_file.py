@@ -44,6 +44,7 @@ _KIND_BYTES = 3
 _KIND_MAP = 4
 _KIND_MECHANISMS = 5
 _WORD = struct.Struct(">Q")
+_HEAD = struct.Struct(">QQ")
 
 
 class TornFile(Exception):
@@ -81,6 +82,28 @@ def parse(data: bytes) -> ObjectFile:
     if not attributes:
         raise TornFile("no attributes yet")
     return ObjectFile(generation, attributes)
+
+
+def check(data: bytes) -> None:
+    """Raise TornFile as `parse` does, several times faster: for whoever wants to know no more."""
+    at, end = _WORD.size, len(data)
+    try:
+        while at < end:
+            kind = _HEAD.unpack_from(data, at)[1]
+            at += _HEAD.size
+            if kind == _KIND_BYTES:
+                at += _WORD.size + _WORD.unpack_from(data, at)[0]
+            elif kind == _KIND_NUMBER:
+                at += _WORD.size
+            elif kind == _KIND_BOOLEAN:
+                at += 1
+            else:
+                at = end + 1
+    except struct.error:
+        at = end + 1
+    # Anything rare, or wrong: the parser knows what it is.
+    if at != end or end == _WORD.size:
+        parse(data)
 
 
 def identity(data: bytes) -> str:

@@ -255,13 +255,13 @@ def test_of_many_concurrent_writers_exactly_one_wins(backend: Backend, store: St
     assert found.value == b"%d" % won.index(True)
 
 
-def test_128_operations_are_taken_and_129_refused_before_sending(store: Store, prefix: str) -> None:
-    operations = [Put(f"{prefix}{i}", b"") for i in range(129)]
-    assert store.txn([Unchanged(op.key, 0) for op in operations[:128]], operations[:128]).succeeded
+def test_512_operations_are_taken_and_513_refused_before_sending(store: Store, prefix: str) -> None:
+    operations = [Put(f"{prefix}{i}", b"") for i in range(513)]
+    assert store.txn([Unchanged(op.key, 0) for op in operations[:512]], operations[:512]).succeeded
     before = store.revision()
-    with pytest.raises(TooLarge, match="129 operations"):
+    with pytest.raises(TooLarge, match="513 operations"):
         store.txn([], operations)
-    with pytest.raises(TooLarge, match="129 compares"):
+    with pytest.raises(TooLarge, match="513 compares"):
         store.txn([Unchanged(op.key, 0) for op in operations], [])
     assert store.revision() == before
 
