@@ -20,6 +20,7 @@ from keyfold.agent.client import AgentClient
 from keyfold.token.object_file import parse
 
 _CALL_OBJECTS = 960
+_PATTERNS = 100
 _DATA = 0  # CKO_DATA
 _VALUE = 0x11  # CKA_VALUE
 _BYTES = 3  # an attribute's kind: a byte string
@@ -48,8 +49,11 @@ def main() -> None:
     approval = json.load(sys.stdin)
     agent = AgentClient(config.load().agent_socket)
     snapshot = agent.stream("snapshot", partitions=[partition])
-    there = [row for row in snapshot if "file" in row and row["file"] != "token.object"]
-    patterns = [row for row in there if row["meta"]["class"] == _DATA] or there
+    revision = next(snapshot)["revision"]
+    listed = [row for part in snapshot if "partition" in part for row in part["objects"]]
+    there = [file for file, _, digest in listed if digest]
+    some = [agent.call("object_at", partition=partition, file=file, revision=revision) for file in there[:_PATTERNS]]
+    patterns = [row for row in some if row["meta"]["class"] == _DATA] or some
     copies = [_copy(row) for row in islice(cycle(patterns), count - len(there))]
     agent.call("restore_begin", approval=approval, begun={})
     for start in range(0, len(copies), _CALL_OBJECTS):

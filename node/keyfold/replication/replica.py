@@ -138,6 +138,10 @@ class Replica:
         """Committed object files, token.object included."""
         return sum(1 for known in self._known.copy().values() if known.digest is not None)
 
+    def files(self) -> list[str]:
+        """Names of all object files on this node's disk."""
+        return sorted(self._directory.files())
+
     def digests(self, files: Iterable[str] | None = None) -> dict[str, str]:
         """Identity of every file (or of `files`) as it is on this node's disk; a torn one has an empty identity."""
         found = {}
