@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
+
 from keyfold.store.interface import MAX_REQUEST_BYTES, MAX_TXN_OPS
 
 DEFAULTS = Path(__file__).parents[2] / "roles" / "etcd" / "defaults" / "main.yml"
