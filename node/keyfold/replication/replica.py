@@ -156,7 +156,7 @@ class Replica:
 
     def commit(self, kind: str, hints: Sequence[Mapping[str, Any]], caller: str) -> int:
         """Commit what the module's call changed; the revision that has it. On failure the files are put back first."""
-        with self._lock:
+        with self._lock, self._directory.batch():
             # Before the files are looked at: what SoftHSM does while etcd is asked belongs to the next change.
             self._generation = self._directory.generation()
             suspects = self._suspects(kind)
