@@ -186,9 +186,12 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def scan(self, prefix: str, *, revision: int = 0, keys_only: bool = False, page: int = 500) -> Scan:
+    def scan(
+        self, prefix: str, *, revision: int = 0, keys_only: bool = False, page: int = 500, without: str = ""
+    ) -> Scan:
         """The keys under `prefix`, all at one revision (0 = now, linearizable), at most `page` in memory at a time.
 
+        `without`: a longer prefix, whose keys are left out and not even read.
         Raises StoreUnavailable or Compacted, here or while iterating.
         """
 

@@ -291,6 +291,16 @@ def test_a_scan_lists_its_prefix_only_in_key_order(store: Store, prefix: str) ->
     assert list(store.scan(prefix + "nothing")) == []
 
 
+@pytest.mark.parametrize("page", [1, 2, 500])
+def test_a_scan_leaves_out_what_it_is_told_to(store: Store, prefix: str, page: int) -> None:
+    names = ("a", "m", "n/1", "n/2", "n0", "z", "zz")
+    for name in names:
+        put(store, prefix + name, b"")
+    there = [item.key.removeprefix(prefix) for item in store.scan(prefix, page=page, without=f"{prefix}n/")]
+    assert there == ["a", "m", "n0", "z", "zz"]
+    assert [item.key for item in store.scan(f"{prefix}n/", page=page, without=f"{prefix}n/1")] == [f"{prefix}n/2"]
+
+
 def test_a_scan_for_keys_brings_no_values(store: Store, prefix: str) -> None:
     revision = put(store, prefix + "k", b"value")
     assert list(store.scan(prefix, keys_only=True)) == [KeyValue(prefix + "k", b"", revision, revision, 1, 0)]
