@@ -15,7 +15,7 @@ from benchmarks.keyfold_bench.results import Measured, Run, rounded
 
 _ONE_RUNS = 5
 _THOUSAND_RUNS = 3
-_ALL_RUNS = 3
+_ALL_RUNS = 1
 _KEY = "bench-restore"
 _APPLY = ("keyfold", "restore", "apply", "--request", "-", "--json")
 

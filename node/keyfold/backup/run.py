@@ -21,7 +21,7 @@ from keyfold.backup.manifest import ArchiveEntry, Difference, Manifest
 from keyfold.backup.plan import PublishedSet, differences, eligible, made_lately, next_in_chain
 from keyfold.backup.progress import Progress
 from keyfold.backup.spool import backup_run
-from keyfold.backup.upload import publish_manifest, upload_archive
+from keyfold.backup.upload import Uploads, publish_manifest, upload_archive
 from keyfold.clock import Clock, stamp
 from keyfold.config import Config
 from keyfold.jobs.hold import Hold
@@ -110,9 +110,11 @@ class Backup:
         now = self._clock.utc()
         set_id = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         cluster = self._cluster.identity()
-        revision, sealed = self._seal(plan, set_id, cluster, spool)
-        own = self._seal_cluster(set_id, cluster, revision, spool)
         place = self._make_place(cluster.uuid, set_id)
+        with Uploads[_Sealed, ArchiveEntry](lambda one: self._upload(place, one)) as uploads:
+            revision, sealed = self._seal(plan, set_id, cluster, spool, uploads)
+            uploads.begin(self._seal_cluster(set_id, cluster, revision, spool))
+            *archives, own = uploads.ended()
         made = Manifest(
             format=manifest.FORMAT,
             cluster_uuid=cluster.uuid,
@@ -125,11 +127,11 @@ class Backup:
             retention_class=retention_class,
             revision=revision,
             node=self._config.node,
-            partitions=tuple(self._upload(place, sealed)),
+            partitions=tuple(archives),
             differences=tuple(difference for one in sealed for difference in one.differing),
             backup_epoch=cluster.backup_epoch,
             **_custody(cluster),
-            cluster=tuple(self._upload(place, [own])),
+            cluster=(own,),
         )
         document = manifest.signed(made, lambda body: self._sign(body, cluster.backup_epoch))
         manifest.verify(document, cluster.signer)
@@ -147,8 +149,15 @@ class Backup:
         self._remote.make_collection(place)
         return place
 
-    def _seal(self, plan: BackupPlan, set_id: str, cluster: ClusterIdentity, spool: Path) -> tuple[int, list[_Sealed]]:
-        """Everything is in the spool before anything is uploaded: the agent's snapshot is not held open meanwhile."""
+    def _seal(
+        self,
+        plan: BackupPlan,
+        set_id: str,
+        cluster: ClusterIdentity,
+        spool: Path,
+        uploads: Uploads[_Sealed, ArchiveEntry],
+    ) -> tuple[int, list[_Sealed]]:
+        """No archive waits for the upload of another: the agent's snapshot is not held open for a slow store."""
         names = [partition.name for partition in plan.partitions]
         revision, rows, objects = self._cluster.snapshot(names)
         partitions = {partition.name: partition for partition in rows}
@@ -160,6 +169,7 @@ class Backup:
                 sealed.append(
                     self._archive(partitions[name], label, group, revision, cluster.backup_recipient, target, bar)
                 )
+                uploads.begin(sealed[-1])
         return revision, sealed
 
     def _archive(
@@ -210,12 +220,10 @@ class Backup:
             writer.close()
         return _Sealed(CLUSTER_STEM, cluster.uuid, file, encryption.size, encryption.sha256, count)
 
-    def _upload(self, place: str, sealed: Sequence[_Sealed]) -> Iterator[ArchiveEntry]:
-        with Progress("uploading", sum(one.size for one in sealed)) as bar:
-            for one in sealed:
-                name = upload_archive(self._remote, place, one.name, one.file, one.sha256, self._clock, bar.advance)
-                one.file.unlink()
-                yield ArchiveEntry(one.name, one.uuid, name, one.objects, one.size, one.sha256)
+    def _upload(self, place: str, one: _Sealed) -> ArchiveEntry:
+        name = upload_archive(self._remote, place, one.name, one.file, one.sha256, self._clock)
+        one.file.unlink()
+        return ArchiveEntry(one.name, one.uuid, name, one.objects, one.size, one.sha256)
 
     def _differences(
         self, name: str, committed: Mapping[str, str], extra: Sequence[str], revision: int

@@ -45,6 +45,7 @@ _KIND_MAP = 4
 _KIND_MECHANISMS = 5
 _WORD = struct.Struct(">Q")
 _HEAD = struct.Struct(">QQ")
+_FLAGS_TYPE = _WORD.pack(CKA_OS_TOKENFLAGS)
 
 
 class TornFile(Exception):
@@ -129,8 +130,10 @@ def identity(data: bytes) -> str:
     Left out: the local generation counter and, in token.object, the flags that every login moves. An ordinary
     object's bytes are not parsed; check them with `parse` where they may be torn.
     """
+    if _FLAGS_TYPE not in data:
+        return hashlib.sha256(memoryview(data)[_WORD.size :]).hexdigest()
     content = bytearray(data[_WORD.size :])
-    if _WORD.pack(CKA_OS_TOKENFLAGS) in content:
+    if _FLAGS_TYPE in content:
         cursor = _Cursor(data)
         cursor.word()
         for offset, type_, value in cursor.attributes(len(data)):
