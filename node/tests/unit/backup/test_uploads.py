@@ -31,12 +31,15 @@ def test_an_upload_that_failed_ends_the_run_and_nothing_more_is_uploaded() -> No
         failed.set()
         raise ValueError(one)
 
-    uploads = Uploads(upload)
-    with pytest.raises(ValueError, match="a"), uploads:
-        uploads.begin("a")
-        assert failed.wait(10)
-        for _ in range(100):
-            uploads.begin("b")
-        uploads.ended()
+    def run() -> None:
+        with Uploads(upload) as uploads:
+            uploads.begin("a")
+            assert failed.wait(10)
+            for _ in range(100):
+                uploads.begin("b")
+            uploads.ended()
+
+    with pytest.raises(ValueError, match="a"):
+        run()
     assert asked[0] == "a"
     assert len(asked) < 101
