@@ -9,6 +9,7 @@ import re
 import secrets
 import tarfile
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.keyfold_bench.machines import NODES, PLACE, ROOT, SET, Program, await_, keyfold, on, run
@@ -79,6 +80,15 @@ def prepare() -> None:
     _serve_plain_softhsm()
 
 
+def declare(rows: Sequence[Mapping[str, Any]], tunnels: Sequence[str] = ()) -> None:
+    """More partitions, beside those that the cluster has; `tunnels`: which of them the subscribers' machine reaches."""
+    variables = ROOT / ".keyfold" / SET / "declare.json"
+    declared = [{**row, **SUBSCRIBER} for row in rows]
+    text = json.dumps({"keyfold_partitions": declared, "client_partitions": list(tunnels)})
+    variables.write_text(text, encoding="utf-8")
+    playbook("partition", "--extra-vars", f"@{variables}")
+
+
 def _install_programs() -> None:
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -132,13 +142,12 @@ def fill(partition: str, count: int) -> None:
         command = (*as_partition(partition), "python3", "-m", "benchmarks.programs.fill", MODULE, partition)
         on("hsm1", "env", f"--chdir={PLACE}", *command, str(FEW - there), given=pin(partition) + "\n")
     if count > max(there, FEW):
-        multiply = ("python3", "-m", "benchmarks.programs.multiply", partition, str(count))
-        on("hsm1", "env", f"--chdir={PLACE}", *multiply, given=json.dumps(_approval(partition)))
+        _multiply(partition, count)
     level()
 
 
 def _approval(partition: str) -> dict[str, Any]:
-    """Of a restore to this partition, by the throw-away officers; no backup set is read, so it names none there is."""
+    """Of a restore to this partition; no backup set is read, so it names none there is."""
     request = {
         "kind": "restore",
         "cluster": keyfold("hsm1", "cluster", "info")["cluster"]["uuid"],
@@ -150,15 +159,45 @@ def _approval(partition: str) -> dict[str, Any]:
         "manifest_sha256": "00" * 32,
         "mode": "merge",
     }
-    signed = approve(ROOT / ".keyfold" / SET, "multiply", request)
+    return approved(request)
+
+
+def approved(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The request as the agent takes it, signed by the throw-away officers."""
+    signed = approve(ROOT / ".keyfold" / SET, "bench", request)
     signatures = [signed.with_name(f"{signed.name}.{officer}.sig").read_text("ascii") for officer in OFFICERS]
     return {"request": base64.b64encode(signed.read_bytes()).decode(), "signatures": signatures}
 
 
+def fill_with_data(partition: str, count: int) -> None:
+    """Bring a partition to at least `count` objects on every node, all but a few of them data objects of 1 to 4 KB."""
+    there = objects(partition)
+    if there >= count:
+        return
+    if there == 0:
+        make = (*as_partition(partition), "python3", "-m", "benchmarks.programs.fill_data", MODULE, partition)
+        on("hsm1", "env", f"--chdir={PLACE}", *make, given=pin(partition) + "\n")
+    _multiply(partition, count)
+    level()
+
+
+def _multiply(partition: str, count: int) -> None:
+    command = ("python3", "-m", "benchmarks.programs.multiply", partition, str(count))
+    on("hsm1", "env", f"--chdir={PLACE}", *command, given=json.dumps(_approval(partition)))
+
+
 def objects(partition: str) -> int:
     """Live objects of a partition, its token.object not counted."""
-    rows = keyfold("hsm1", "partition", "list")["partitions"]
-    return next(int(row["objects"]) for row in rows if row["name"] == partition) - 1
+    return next(int(row["objects"]) for row in _partitions() if row["name"] == partition) - 1
+
+
+def has(partition: str) -> bool:
+    return any(row["name"] == partition for row in _partitions())
+
+
+def _partitions() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = keyfold("hsm1", "partition", "list")["partitions"]
+    return rows
 
 
 def level() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from benchmarks.keyfold_bench.figures import FIGURES
 from benchmarks.keyfold_bench.results import Entry
 
 _HEAD = """\
@@ -48,10 +49,11 @@ def _row(name: str, entry: Entry) -> str:
 
 
 def _missed(entries: Mapping[str, Entry]) -> list[str]:
-    missed = [f"`{name}`" for name, entry in entries.items() if entry["met"] is False]
+    missed = [name for name, entry in entries.items() if entry["met"] is False]
     if not missed:
         return []
-    return [f"**Not met:** {', '.join(missed)}.", ""]
+    reasons = [f"- `{name}`: {FIGURES[name].missed}." for name in missed if FIGURES[name].missed]
+    return [f"**Not met:** {', '.join(f'`{name}`' for name in missed)}.", "", *reasons, *([""] if reasons else [])]
 
 
 def _details(entries: Mapping[str, Entry]) -> list[str]:

@@ -62,9 +62,25 @@ class Token:
             ]
         )
 
+    def create_data(self, label: str, value: bytes) -> Any:
+        """A data object, public and in the token; C_CreateObject."""
+        return self._session.createObject(
+            [
+                (PyKCS11.CKA_CLASS, PyKCS11.CKO_DATA),
+                (PyKCS11.CKA_TOKEN, True),
+                (PyKCS11.CKA_PRIVATE, False),
+                (PyKCS11.CKA_LABEL, label),
+                (PyKCS11.CKA_VALUE, value),
+            ]
+        )
+
     def destroy(self, *handles: Any) -> None:
         for handle in handles:
             self._session.destroyObject(handle)
+
+    def labelled(self, label: str) -> list[Any]:
+        """Handles of all objects with this label."""
+        return list(self._session.findObjects([(PyKCS11.CKA_LABEL, label)]))
 
     def private_key(self, label: str) -> Any | None:
         """The private key's handle, or None while there is none."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from benchmarks.keyfold_bench import cluster
-from benchmarks.keyfold_bench.machines import ROOT, SET, BenchFailed, Program
+from benchmarks.keyfold_bench.machines import ROOT, BenchFailed, Program
 from benchmarks.keyfold_bench.results import Measured, Run, rounded
 
 _PARTITIONS = [f"many-{number:02}" for number in range(50)]
@@ -20,7 +19,7 @@ _PROGRAM = ROOT / "tests" / "clients" / "sign_load.py"
 
 
 def measure() -> Measured:
-    _declare()
+    cluster.declare([{"name": name, "package": "ECO"} for name in _PARTITIONS], _PARTITIONS)
     for partition in _PARTITIONS:
         with cluster.python("hsm1", partition, "generate", cluster.MODULE, partition) as maker:
             maker.ask("generate", _KEY)
@@ -43,15 +42,6 @@ def measure() -> Measured:
         "max_ms": rounded(max(float(one["max_ms"]) for one in said)),
     }
     return {"connections_500_p99_ms": [Run(worst, details)]}
-
-
-def _declare() -> None:
-    """The partitions, beside those that the cluster has; a tunnel to each on the subscribers' machine."""
-    variables = ROOT / ".keyfold" / SET / "declare.json"
-    declared = [{"name": name, "package": "ECO", **cluster.SUBSCRIBER} for name in _PARTITIONS]
-    text = json.dumps({"keyfold_partitions": declared, "client_partitions": _PARTITIONS})
-    variables.write_text(text, encoding="utf-8")
-    cluster.playbook("partition", "--extra-vars", f"@{variables}")
 
 
 def _load(partition: str) -> Program:

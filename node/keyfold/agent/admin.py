@@ -14,6 +14,7 @@ from keyfold.agent.server import Caller, Operation, Reply
 from keyfold.agent.service import Service
 from keyfold.audit.note import note
 from keyfold.backup import sets
+from keyfold.backup.archive import TOKEN_OBJECT
 from keyfold.errors import KeyfoldError
 from keyfold.invalidation.expiry import expires_at
 from keyfold.replication import keys
@@ -24,6 +25,9 @@ from keyfold.token.object_file import identity
 Request = Mapping[str, Any]
 
 _FEW = 32
+# Keys without values: of etcd at a time, and of a reply.
+_PAGE = 5_000
+_PART = 500
 
 
 class AdminOperations:
@@ -45,7 +49,9 @@ class AdminOperations:
             "partition_handover": self._partition_handover,
             "object_list": self._object_list,
             "snapshot": self._snapshot,
+            "object_at": self._object_at,
             "local_digests": self._local_digests,
+            "local_files": self._local_files,
             "record_put": self._record_put,
             "record_list": self._record_list,
             "audit_entries": self._audit_entries,
@@ -160,23 +166,51 @@ class AdminOperations:
         yield {"revision": scan.revision, "partitions": [row for row in rows if row["name"] in wanted]}
         count = 0
         for name in wanted:
-            prefix = keys.objects(name)
-            for item, content in self._opened(name, prefix, scan.revision):
-                count += 1
-                yield {
-                    "partition": name,
-                    "file": item.key.removeprefix(prefix),
-                    "meta": content.meta,
-                    "data": base64.b64encode(content.data).decode(),
-                }
+            for part in self._described(name, scan.revision):
+                count += len(part)
+                yield {"partition": name, "objects": part}
         yield {"end": True, "objects": count}
+
+    def _described(self, name: str, revision: int) -> Iterator[list[tuple[str, str, str | None]]]:
+        """`[file, metadata, digest]` of the partition's objects at the revision, some at a time.
+
+        What this node has committed of an object it knows without reading the object in etcd. Without a digest: it does
+        not know that revision of it. A token object's own bytes are the committed ones alone: logins change the file.
+        """
+        prefix, listed = keys.objects(name), self._service.base.listed(name)
+        part: list[tuple[str, str, str | None]] = []
+        for item in self._store.scan(prefix, revision=revision, keys_only=True, page=_PAGE):
+            file = item.key.removeprefix(prefix)
+            at, digest, meta = listed.get(file, (0, "", ""))
+            part.append((file, meta, digest) if at == item.mod_revision and file != TOKEN_OBJECT else (file, "", None))
+            if len(part) == _PART:
+                yield part
+                part = []
+        yield part
+
+    def _object_at(self, caller: Caller, request: Request) -> Reply:
+        """One object at a revision: `meta`, `data`."""
+        key = keys.live(request["partition"], request["file"])
+        item = self._store.get(key, revision=int(request["revision"]))
+        if item is None:
+            raise KeyfoldError(
+                "not_found",
+                f"there was no object {request['file']} in {request['partition']} at revision {request['revision']}",
+                not_done="nothing was read",
+                next_step="keyfold object list",
+            )
+        content = self._registry.sealer(request["partition"]).open(key, item.value)
+        return {"meta": content.meta, "data": base64.b64encode(content.data).decode()}
+
+    def _local_files(self, caller: Caller, request: Request) -> Reply:
+        return {"files": self._registry.replica(request["partition"]).files()}
 
     def _local_digests(self, caller: Caller, request: Request) -> Reply:
         return {"digests": self._registry.replica(request["partition"]).digests(request.get("files"))}
 
-    def _opened(self, name: str, prefix: str, revision: int = 0) -> Iterator[tuple[KeyValue, StoredObject]]:
+    def _opened(self, name: str, prefix: str) -> Iterator[tuple[KeyValue, StoredObject]]:
         sealer = self._registry.sealer(name)
-        for item in self._store.scan(prefix, revision=revision):
+        for item in self._store.scan(prefix):
             yield item, sealer.open(item.key, item.value)
 
     def _audit_entries(self, caller: Caller, request: Request) -> Iterator[Reply]:

@@ -36,7 +36,6 @@ Row = Mapping[str, Any]
 _NOT_BY_ENTRIES = (keys.CLUSTER, keys.HEAD, keys.NODES, keys.OBJECTS, keys.PARTITIONS)
 # Of one etcd, or of the moment: locks, leases, what refers to revisions. Not archived.
 _PASSING = (
-    keys.OBJECTS,
     keys.NODES,
     keys.AUDIT_LINKED,
     keys.AUDIT_WRITER,
@@ -55,7 +54,7 @@ class Rebuilding:
 
     def entries(self, revision: int) -> Iterator[KeyValue]:
         """What lasts of the cluster at `revision`, but for its objects: what the cluster's own archive holds."""
-        for item in self._store.scan(keys.PREFIX, revision=revision):
+        for item in self._store.scan(keys.PREFIX, revision=revision, without=keys.OBJECTS):
             if not item.key.startswith(_PASSING) and item.key != keys.HEAD:
                 yield item
 

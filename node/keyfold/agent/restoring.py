@@ -28,13 +28,13 @@ from keyfold.replication.publish import BYTES_PER_TRANSACTION
 from keyfold.replication.sealed import StoredObject
 from keyfold.replication.usage import Ledger, Usage, dropped, gone, kept, live, total
 from keyfold.restore.order import KIND, REPLACE, Order, order_of
-from keyfold.store.interface import Delete, KeyValue, Op, Put, Unchanged
+from keyfold.store.interface import MAX_TXN_OPS, Delete, KeyValue, Op, Put, Unchanged
 from keyfold.token.object_file import TornFile, parse
 
-# Two comparisons per object, and those of approval, officers, figures, row and note, stay below etcd's limit of 128;
-# so do the operations, with the note, the figures, the row and `head`.
-_OBJECTS_PER_TRANSACTION = 60
-_OPERATIONS_PER_TRANSACTION = 122
+# Two comparisons per object, and those of approval, officers, figures, row and note, stay below etcd's limit; so do the
+# operations, with the note, the figures, the row and `head`.
+_OBJECTS_PER_TRANSACTION = MAX_TXN_OPS // 2 - 4
+_OPERATIONS_PER_TRANSACTION = MAX_TXN_OPS - 6
 _SECONDS = 10.0
 _SET_RECORDS = "backup_set"
 Request = Mapping[str, Any]

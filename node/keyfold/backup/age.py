@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import subprocess
 import tempfile
@@ -16,7 +17,8 @@ from keyfold.backup.age_plugin import FOREIGN
 from keyfold.backup.spool import disk_error
 from keyfold.errors import KeyfoldError
 
-_CHUNK_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 18
+_PIPE_BYTES = 1 << 20
 _REASON_BYTES = 2000
 
 
@@ -142,7 +144,9 @@ def decrypting(identity: str, ciphertext: BinaryIO) -> Iterator[_Plain]:
 
 def _start(options: list[str], stdin: int | BinaryIO, stderr: IO[bytes]) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(["age", *options], stdin=stdin, stdout=subprocess.PIPE, stderr=stderr)
+        process = subprocess.Popen(
+            ["age", *options], bufsize=_PIPE_BYTES, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr
+        )
     except FileNotFoundError as error:
         raise KeyfoldError(
             "not_found",
@@ -150,6 +154,11 @@ def _start(options: list[str], stdin: int | BinaryIO, stderr: IO[bytes]) -> subp
             not_done="nothing was encrypted or decrypted",
             next_step="apt-get install age",
         ) from error
+    for pipe in filter(None, (process.stdin, process.stdout)):
+        # Fewer turns of two processes on one stream. A limit of the machine may forbid it.
+        with suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    return process
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:

@@ -69,19 +69,22 @@ class ArchiveWriter:
         self._add("keyfold.json", canonical(asdict(label)))
         self._add("partition.json", canonical(partition_row))
 
-    def add(self, item: ArchivedObject) -> None:
-        """Objects come in ascending order of `file`."""
-        if not _FILE.fullmatch(item.file) or item.file <= self._last_file or len(item.data) > MAX_OBJECT_BYTES:
-            raise ValueError(f"cannot be archived after {self._last_file!r}: {item.file!r}, {len(item.data)} bytes")
-        self._last_file = item.file
-        self._add(f"meta/{item.file}.json", canonical(item.meta))
-        self._add(f"objects/{item.file}", item.data)
+    def add(self, file: str, meta: bytes, data: bytes) -> None:
+        """An object, its metadata as `canonical` has it. Objects come in ascending order of `file`."""
+        if not _FILE.fullmatch(file) or file <= self._last_file or len(data) > MAX_OBJECT_BYTES:
+            raise ValueError(f"cannot be archived after {self._last_file!r}: {file!r}, {len(data)} bytes")
+        self._last_file = file
+        self._sink.write(b"".join((*_entry(f"meta/{file}.json", meta), *_entry(f"objects/{file}", data))))
 
     def close(self) -> None:
         self._sink.write(ustar.END)
 
     def _add(self, name: str, content: bytes) -> None:
-        self._sink.write(ustar.header(name, len(content)) + content + ustar.padding(len(content)))
+        self._sink.write(b"".join(_entry(name, content)))
+
+
+def _entry(name: str, content: bytes) -> tuple[bytes, bytes, bytes]:
+    return ustar.header(name, len(content)), content, ustar.padding(len(content))
 
 
 class ArchiveReader:

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from keyfold.backup import manifest, recipient
 from keyfold.backup.archive import ArchivedObject
@@ -84,10 +84,16 @@ class LiveObject:
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotObject:
+class SnapshotObject(NamedTuple):
+    """An object as it was at the snapshot's revision. `meta`: canonical JSON.
+
+    `digest`: what this node's file of it is, if it is intact; None where the node did not have that revision.
+    """
+
     partition: str
-    object: ArchivedObject
+    file: str
+    meta: str
+    digest: str | None
 
 
 def identity_of(row: Mapping[str, Any]) -> ClusterIdentity:
@@ -117,10 +123,19 @@ class ClusterState:
         return [_partition(row) for row in self._agent.call("partition_list")["partitions"]]
 
     def snapshot(self, names: Sequence[str]) -> tuple[int, list[Partition], Iterator[SnapshotObject]]:
-        """(revision, the partitions as they were then, their objects in order of partition and file)."""
+        """(revision, the partitions as they were then, their objects in order of partition and file).
+
+        Contents are read from the node's own files, where they are what the snapshot says, or asked for
+        (`object_at`): most of a cluster need not pass through etcd and the agent to be backed up.
+        """
         replies = self._agent.stream("snapshot", partitions=list(names))
         head = next(replies)
         return head["revision"], [_partition(row) for row in head["partitions"]], _whole(replies)
+
+    def object_at(self, partition: str, file: str, revision: int) -> ArchivedObject:
+        """One object as etcd had it at the revision; KeyfoldError `not_found` if there was none."""
+        reply = self._agent.call("object_at", partition=partition, file=file, revision=revision)
+        return ArchivedObject(file, reply["meta"], base64.b64decode(reply["data"], validate=True))
 
     def entries(self, revision: int) -> Iterator[ArchivedEntry]:
         """The cluster's own keys and values in etcd at `revision`: partitions' rows, invalidated objects, records.
@@ -136,6 +151,10 @@ class ClusterState:
             count += 1
             yield ArchivedEntry(reply["key"], base64.b64decode(reply["value"], validate=True))
         raise _cut_short(f"{count} entries of the cluster")
+
+    def local_files(self, partition: str) -> list[str]:
+        files: list[str] = self._agent.call("local_files", partition=partition)["files"]
+        return files
 
     def local_digests(self, partition: str) -> dict[str, str]:
         digests: dict[str, str] = self._agent.call("local_digests", partition=partition)["digests"]
@@ -205,9 +224,10 @@ def _whole(replies: Iterator[dict[str, Any]]) -> Iterator[SnapshotObject]:
             if reply["objects"] == count:
                 return
             break
-        count += 1
-        data = base64.b64decode(reply["data"], validate=True)
-        yield SnapshotObject(reply["partition"], ArchivedObject(reply["file"], reply["meta"], data))
+        count += len(reply["objects"])
+        name = reply["partition"]
+        for file, meta, digest in reply["objects"]:
+            yield SnapshotObject(name, file, meta, digest)
     raise _cut_short(f"{count} objects")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 from keyfold.backup import manifest, sets
 from keyfold.backup.age import Encryption
-from keyfold.backup.archive import FORMAT, ArchiveWriter, Label
+from keyfold.backup.archive import FORMAT, ArchiveWriter, Label, canonical
 from keyfold.backup.cluster import ClusterIdentity, ClusterState, Partition, SnapshotObject
 from keyfold.backup.cluster_archive import FORMAT as CLUSTER_FORMAT
 from keyfold.backup.cluster_archive import STEM as CLUSTER_STEM
@@ -21,12 +21,13 @@ from keyfold.backup.manifest import ArchiveEntry, Difference, Manifest
 from keyfold.backup.plan import PublishedSet, differences, eligible, made_lately, next_in_chain
 from keyfold.backup.progress import Progress
 from keyfold.backup.spool import backup_run
-from keyfold.backup.upload import publish_manifest, upload_archive
+from keyfold.backup.upload import Uploads, publish_manifest, upload_archive
 from keyfold.clock import Clock, stamp
 from keyfold.config import Config
 from keyfold.jobs.hold import Hold
 from keyfold.remote import Remote
-from keyfold.token.object_file import identity
+from keyfold.token.object_file import TornFile, identity
+from keyfold.token.peek import peeking
 
 JOB = "backup"
 # Longer than the timers of several nodes and repeated attempts lie apart, much shorter than a day: a run that was made
@@ -45,7 +46,7 @@ class BackupPlan:
 
 @dataclass(frozen=True, slots=True)
 class _Sealed:
-    """An archive in the spool. `digests`: identity of each object file in it, for a partition's."""
+    """An archive in the spool. `differing`: where a partition's is not what this node has on its disk."""
 
     name: str
     uuid: str
@@ -53,7 +54,7 @@ class _Sealed:
     size: int
     sha256: str
     objects: int
-    digests: Mapping[str, str] = field(default_factory=dict)
+    differing: tuple[Difference, ...] = ()
 
 
 class Backup:
@@ -109,10 +110,11 @@ class Backup:
         now = self._clock.utc()
         set_id = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         cluster = self._cluster.identity()
-        revision, sealed = self._seal(plan, set_id, cluster, spool)
-        own = self._seal_cluster(set_id, cluster, revision, spool)
-        differing = [difference for one in sealed for difference in self._differences(one, revision)]
         place = self._make_place(cluster.uuid, set_id)
+        with Uploads[_Sealed, ArchiveEntry](lambda one: self._upload(place, one)) as uploads:
+            revision, sealed = self._seal(plan, set_id, cluster, spool, uploads)
+            uploads.begin(self._seal_cluster(set_id, cluster, revision, spool))
+            *archives, own = uploads.ended()
         made = Manifest(
             format=manifest.FORMAT,
             cluster_uuid=cluster.uuid,
@@ -125,11 +127,11 @@ class Backup:
             retention_class=retention_class,
             revision=revision,
             node=self._config.node,
-            partitions=tuple(self._upload(place, sealed)),
-            differences=tuple(differing),
+            partitions=tuple(archives),
+            differences=tuple(difference for one in sealed for difference in one.differing),
             backup_epoch=cluster.backup_epoch,
             **_custody(cluster),
-            cluster=tuple(self._upload(place, [own])),
+            cluster=(own,),
         )
         document = manifest.signed(made, lambda body: self._sign(body, cluster.backup_epoch))
         manifest.verify(document, cluster.signer)
@@ -147,8 +149,15 @@ class Backup:
         self._remote.make_collection(place)
         return place
 
-    def _seal(self, plan: BackupPlan, set_id: str, cluster: ClusterIdentity, spool: Path) -> tuple[int, list[_Sealed]]:
-        """Everything is in the spool before anything is uploaded: the agent's snapshot is not held open meanwhile."""
+    def _seal(
+        self,
+        plan: BackupPlan,
+        set_id: str,
+        cluster: ClusterIdentity,
+        spool: Path,
+        uploads: Uploads[_Sealed, ArchiveEntry],
+    ) -> tuple[int, list[_Sealed]]:
+        """No archive waits for the upload of another: the agent's snapshot is not held open for a slow store."""
         names = [partition.name for partition in plan.partitions]
         revision, rows, objects = self._cluster.snapshot(names)
         partitions = {partition.name: partition for partition in rows}
@@ -156,11 +165,48 @@ class Backup:
         with Progress("sealing", sum(row.objects for row in rows)) as bar:
             for name, group in groupby(objects, key=lambda item: item.partition):
                 label = Label(FORMAT, cluster.uuid, set_id, name, partitions[name].uuid)
-                counted = _counted(group, bar)
+                target = spool / f"{name}.age"
                 sealed.append(
-                    _archive(partitions[name], label, counted, cluster.backup_recipient, spool / f"{name}.age")
+                    self._archive(partitions[name], label, group, revision, cluster.backup_recipient, target, bar)
                 )
+                uploads.begin(sealed[-1])
         return revision, sealed
+
+    def _archive(
+        self,
+        partition: Partition,
+        label: Label,
+        objects: Iterator[SnapshotObject],
+        revision: int,
+        recipient: str,
+        target: Path,
+        bar: Progress,
+    ) -> _Sealed:
+        """Contents come from this node's own files, which are so compared with what is committed at the same time."""
+        there: set[str] = set()
+        differing: dict[str, str] = {}
+        tokens = self._config.partition_directory(partition.name) / "tokens" / partition.token_uuid
+        with Encryption(recipient, target) as encryption, peeking(tokens) as peek:
+            writer = ArchiveWriter(encryption, label, partition.row)
+            for item in objects:
+                found = peek(item.file)
+                local = None if found is None else _identity(found)
+                there.add(item.file)
+                bar.advance(1)
+                if found is not None and local == item.digest:
+                    writer.add(item.file, item.meta.encode(), found)
+                    continue
+                committed = self._cluster.object_at(partition.name, item.file, revision)
+                writer.add(item.file, canonical(committed.meta), committed.data)
+                digest = identity(committed.data)
+                if digest != local:
+                    differing[item.file] = digest
+            writer.close()
+        extra = [file for file in self._cluster.local_files(partition.name) if file not in there]
+        differences_ = self._differences(partition.name, differing, extra, revision)
+        return _Sealed(
+            partition.name, partition.uuid, target, encryption.size, encryption.sha256, len(there), tuple(differences_)
+        )
 
     def _seal_cluster(self, set_id: str, cluster: ClusterIdentity, revision: int, spool: Path) -> _Sealed:
         """What makes a set enough to rebuild the cluster from, at the same revision as the partitions' archives."""
@@ -174,38 +220,27 @@ class Backup:
             writer.close()
         return _Sealed(CLUSTER_STEM, cluster.uuid, file, encryption.size, encryption.sha256, count)
 
-    def _upload(self, place: str, sealed: Sequence[_Sealed]) -> Iterator[ArchiveEntry]:
-        with Progress("uploading", sum(one.size for one in sealed)) as bar:
-            for one in sealed:
-                name = upload_archive(self._remote, place, one.name, one.file, one.sha256, self._clock, bar.advance)
-                one.file.unlink()
-                yield ArchiveEntry(one.name, one.uuid, name, one.objects, one.size, one.sha256)
+    def _upload(self, place: str, one: _Sealed) -> ArchiveEntry:
+        name = upload_archive(self._remote, place, one.name, one.file, one.sha256, self._clock)
+        one.file.unlink()
+        return ArchiveEntry(one.name, one.uuid, name, one.objects, one.size, one.sha256)
 
-    def _differences(self, sealed: _Sealed, revision: int) -> list[Difference]:
-        name = sealed.name
-        local = self._cluster.local_digests(name)
-        if local == sealed.digests:
+    def _differences(
+        self, name: str, committed: Mapping[str, str], extra: Sequence[str], revision: int
+    ) -> list[Difference]:
+        """Of files that looked different: now they are read under SoftHSM's locks."""
+        if not committed and not extra:
             return []
-        return differences(name, sealed.digests, local, self._cluster.objects(name), revision)
+        local = self._cluster.local_digests_of(name, [*committed, *extra])
+        return differences(name, committed, local, self._cluster.objects(name), revision)
 
 
-def _counted(objects: Iterator[SnapshotObject], bar: Progress) -> Iterator[SnapshotObject]:
-    for item in objects:
-        yield item
-        bar.advance(1)
-
-
-def _archive(
-    partition: Partition, label: Label, objects: Iterator[SnapshotObject], recipient: str, target: Path
-) -> _Sealed:
-    digests = {}
-    with Encryption(recipient, target) as encryption:
-        writer = ArchiveWriter(encryption, label, partition.row)
-        for item in objects:
-            writer.add(item.object)
-            digests[item.object.file] = identity(item.object.data)
-        writer.close()
-    return _Sealed(partition.name, partition.uuid, target, encryption.size, encryption.sha256, len(digests), digests)
+def _identity(found: bytes) -> str:
+    """Nothing for a file that is torn at this moment."""
+    try:
+        return identity(found)
+    except TornFile:
+        return ""
 
 
 def _custody(cluster: ClusterIdentity) -> dict[str, Any]:

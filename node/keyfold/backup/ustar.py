@@ -10,7 +10,12 @@ BLOCK = 512
 END = bytes(2 * BLOCK)
 
 _NAME_BYTES = 100
-_CHECKSUM = slice(148, 156)
+# mode, uid, gid; then the size; mtime; then the checksum; regular file, no link, magic and version, nothing.
+_OWNER = b"0000600\0" + b"0000000\0" * 2
+_TIME = b"00000000000\0"
+_REST = (b"0" + bytes(100) + b"ustar\00000").ljust(BLOCK - 156, b"\0")
+# Of what is the same in every header; the checksum itself counts as spaces.
+_FIXED_SUM = sum(_OWNER + _TIME + b" " * 8 + _REST)
 
 
 def header(name: str, size: int) -> bytes:
@@ -18,21 +23,9 @@ def header(name: str, size: int) -> bytes:
     encoded = name.encode("ascii")
     if not 0 < len(encoded) <= _NAME_BYTES or not 0 <= size < 8**11:
         raise ValueError(f"does not fit into a tar header: {name!r}, {size} bytes")
-    fields = (
-        encoded.ljust(_NAME_BYTES, b"\0"),
-        b"0000600\0",  # mode
-        b"0000000\0",  # uid
-        b"0000000\0",  # gid
-        b"%011o\0" % size,
-        b"00000000000\0",  # mtime
-        b" " * 8,  # checksum, counted as spaces
-        b"0",  # regular file
-        bytes(100),  # link name
-        b"ustar\00000",
-    )
-    block = bytearray(b"".join(fields).ljust(BLOCK, b"\0"))
-    block[_CHECKSUM] = b"%06o\0 " % sum(block)
-    return bytes(block)
+    length = b"%011o\0" % size
+    checksum = b"%06o\0 " % (_FIXED_SUM + sum(encoded) + sum(length))
+    return b"".join((encoded.ljust(_NAME_BYTES, b"\0"), _OWNER, length, _TIME, checksum, _REST))
 
 
 def parse(block: bytes) -> tuple[str, int]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from keyfold.errors import KeyfoldError
 from keyfold.replication.decide import Known
-from keyfold.replication.sealed import StoredObject
+from keyfold.replication.sealed import StoredObject, meta_json
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS base (
 CREATE TABLE IF NOT EXISTS trusted (partition TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID;
 """
 _DAMAGED = ".damaged"
+_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,20 @@ class Base:
         # What is deleted is overwritten: a destroyed key must not stay in free pages.
         self._db.execute("PRAGMA secure_delete=ON")
         self._db.executescript(_SCHEMA)
+        self._bring_up_to_date()
+
+    def _bring_up_to_date(self) -> None:
+        """Before version 1, metadata were not in the form of `meta_json`."""
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version >= _VERSION:
+            return
+        rows = self._db.execute("SELECT partition, file, meta FROM base WHERE meta IS NOT NULL").fetchall()
+        with self._transaction():
+            self._db.executemany(
+                "UPDATE base SET meta = ? WHERE partition = ? AND file = ?",
+                [(meta_json(json.loads(meta)), partition, file) for partition, file, meta in rows],
+            )
+            self._db.execute(f"PRAGMA user_version = {_VERSION}")
 
     def known(self, partition: str) -> dict[str, Known]:
         with self._lock:
@@ -79,6 +94,14 @@ class Base:
                 "SELECT file, revision, digest FROM base WHERE partition = ?", (partition,)
             ).fetchall()
         return {file: Known(revision, digest) for file, revision, digest in rows}
+
+    def listed(self, partition: str) -> dict[str, tuple[int, str, str]]:
+        """File → (revision, digest, metadata as `meta_json`) of every object that is committed as live."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT file, revision, digest, meta FROM base WHERE partition = ? AND digest IS NOT NULL", (partition,)
+            ).fetchall()
+        return {file: (revision, digest, meta) for file, revision, digest, meta in rows}
 
     def content(self, partition: str, file: str) -> StoredObject | None:
         with self._lock:
@@ -144,6 +167,6 @@ class Base:
     @staticmethod
     def _values(partition: str, rows: Iterable[Row]) -> Iterator[tuple[object, ...]]:
         for row in rows:
-            meta = None if row.content is None else json.dumps(row.content.meta)
+            meta = None if row.content is None else meta_json(row.content.meta)
             data = None if row.content is None else row.content.data
             yield partition, row.file, row.known.revision, row.known.digest, meta, data

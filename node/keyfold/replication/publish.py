@@ -12,10 +12,10 @@ from keyfold.replication import keys
 from keyfold.replication.changes import Change
 from keyfold.replication.sealed import Sealer, StoredObject
 from keyfold.replication.usage import Ledger, Usage, gone, kept, live, total
-from keyfold.store.interface import Delete, Op, Put, Unchanged
+from keyfold.store.interface import MAX_TXN_OPS, Delete, Op, Put, Unchanged
 
-# Two operations and two comparisons per object, the note and the figures stay below etcd's limit of 128 of each.
-CHANGES_PER_TRANSACTION = 48
+# Two operations and two comparisons per object, the note and the figures stay below etcd's limit of each.
+CHANGES_PER_TRANSACTION = MAX_TXN_OPS // 2 - 16
 # Object files of one transaction together, below etcd's limit with metadata and what sealing adds.
 BYTES_PER_TRANSACTION = 1_200_000
 

@@ -41,6 +41,8 @@ _RECONCILE_LOCK_SECONDS = 10.0
 _LEVEL_AGAIN_SECONDS = 5.0
 _LEVEL_AGAIN_LOCK_SECONDS = 1.0
 _ROWS = 500
+# Up to so many files of one change are brought to disk one by one, more of them together.
+_SYNCED_EACH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,10 @@ class Replica:
         """Committed object files, token.object included."""
         return sum(1 for known in self._known.copy().values() if known.digest is not None)
 
+    def files(self) -> list[str]:
+        """Names of all object files on this node's disk."""
+        return sorted(self._directory.files())
+
     def digests(self, files: Iterable[str] | None = None) -> dict[str, str]:
         """Identity of every file (or of `files`) as it is on this node's disk; a torn one has an empty identity."""
         found = {}
@@ -150,7 +156,7 @@ class Replica:
 
     def commit(self, kind: str, hints: Sequence[Mapping[str, Any]], caller: str) -> int:
         """Commit what the module's call changed; the revision that has it. On failure the files are put back first."""
-        with self._lock:
+        with self._lock, self._directory.batch():
             # Before the files are looked at: what SoftHSM does while etcd is asked belongs to the next change.
             self._generation = self._directory.generation()
             suspects = self._suspects(kind)
@@ -297,6 +303,7 @@ class Replica:
                         if any(self._exists(self._file(event)) for event in events):
                             stack.enter_context(self._locks.update(0))
                         stack.enter_context(self._lock)
+                        stack.enter_context(self._directory.batch())
                         self._apply(events)
                         self.applied_revision = max(self.applied_revision, revision)
                 except Busy:
@@ -316,8 +323,11 @@ class Replica:
         return event.key.removeprefix(keys.objects(self.name))
 
     def _apply(self, events: Iterable[Event]) -> None:
+        # Of several changes of one object only the last one counts: what it finds here is what was known before.
+        newest = {event.key: event for event in events}
+        durable = len(newest) <= _SYNCED_EACH
         rows = []
-        for event in events:
+        for event in newest.values():
             file = self._file(event)
             if event.mod_revision <= self._floor:
                 continue
@@ -328,9 +338,11 @@ class Replica:
             if content is not None:
                 self._purged.discard(file)  # a backup brought it back
             remote = Known(event.mod_revision, None if content is None else identity(content.data))
-            self._carry_out(decide.follow(known, self._local(file), remote), file, content)
+            self._carry_out(decide.follow(known, self._local(file), remote), file, content, durable=durable)
             rows.append(Row(file, remote, content))
         if rows:
+            if not durable:
+                self._directory.sync()
             self._bump()
             self._bump_again = True
             self._remember(rows)

@@ -39,8 +39,13 @@ class Sealer(Protocol):
         """KeyfoldError `refused` if the value is not one of this cluster for this key."""
 
 
+def meta_json(meta: Mapping[str, Any]) -> str:
+    """Metadata in one form only, that of an archive (docs/formats.md): sorted keys, no blanks, ASCII."""
+    return json.dumps(meta, separators=(",", ":"), sort_keys=True)
+
+
 def _pack(content: StoredObject) -> bytes:
-    meta = json.dumps(content.meta, separators=(",", ":"), sort_keys=True).encode()
+    meta = meta_json(content.meta).encode()
     return struct.pack(">I", len(meta)) + meta + content.data
 
 

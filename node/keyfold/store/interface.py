@@ -36,8 +36,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-MAX_TXN_OPS = 128
-"""Compares, and operations, in one transaction at most: etcd's default `--max-txn-ops`."""
+MAX_TXN_OPS = 512
+"""Compares, and operations, in one transaction at most: `--max-txn-ops` as role etcd sets it (etcd's default: 128)."""
 
 MAX_REQUEST_BYTES = 1_500_000
 """Keys and values of one transaction together at most; etcd's `--max-request-bytes` is 1.5 MiB with all framing."""
@@ -186,9 +186,12 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def scan(self, prefix: str, *, revision: int = 0, keys_only: bool = False, page: int = 500) -> Scan:
+    def scan(
+        self, prefix: str, *, revision: int = 0, keys_only: bool = False, page: int = 500, without: str = ""
+    ) -> Scan:
         """The keys under `prefix`, all at one revision (0 = now, linearizable), at most `page` in memory at a time.
 
+        `without`: a longer prefix, whose keys are left out and not even read.
         Raises StoreUnavailable or Compacted, here or while iterating.
         """
 

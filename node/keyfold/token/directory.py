@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,10 @@ class TokenDirectory(ABC):
     @abstractmethod
     def create(self) -> None:
         """Make the empty directory, owned by the partition; fine if it is there."""
+
+    @abstractmethod
+    def batch(self) -> AbstractContextManager[None]:
+        """Calls inside the block go to the directory that was there at its beginning, which spares finding it anew."""
 
     @abstractmethod
     def files(self) -> dict[str, FileStat]:

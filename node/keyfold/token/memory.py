@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from keyfold.errors import KeyfoldError
@@ -38,6 +39,9 @@ class MemoryDirectory(TokenDirectory):
     def create(self) -> None:
         self._created = True
         self._check_disk("the token directory was not made")
+
+    def batch(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def files(self) -> dict[str, FileStat]:
         return {name: FileStat(len(data), self._changes[name], inode=1) for name, data in self._files.items()}

@@ -44,6 +44,8 @@ _KIND_BYTES = 3
 _KIND_MAP = 4
 _KIND_MECHANISMS = 5
 _WORD = struct.Struct(">Q")
+_HEAD = struct.Struct(">QQ")
+_FLAGS_TYPE = _WORD.pack(CKA_OS_TOKENFLAGS)
 
 
 class TornFile(Exception):
@@ -83,14 +85,55 @@ def parse(data: bytes) -> ObjectFile:
     return ObjectFile(generation, attributes)
 
 
+def check(data: bytes) -> None:
+    """Raise TornFile as `parse` does, several times faster: for whoever wants to know no more."""
+    _places(data)
+
+
+def _places(data: bytes) -> dict[int, int]:
+    """Where each attribute's value begins; raises TornFile. Whatever is rare, or wrong, the parser looks at."""
+    places: dict[int, int] = {}
+    at, end = _WORD.size, len(data)
+    word, head = _WORD.unpack_from, _HEAD.unpack_from
+    try:
+        while at < end:
+            type_, kind = head(data, at)
+            at += _HEAD.size
+            places[type_] = at
+            if kind == _KIND_BYTES:
+                at += _WORD.size + word(data, at)[0]
+            elif kind == _KIND_NUMBER:
+                at += _WORD.size
+            elif kind == _KIND_BOOLEAN:
+                at += 1
+            elif kind == _KIND_MECHANISMS:
+                at += _WORD.size * (1 + word(data, at)[0])
+            elif kind == _KIND_MAP and not word(data, at)[0]:
+                at += _WORD.size
+            else:
+                at = end + 1
+    except struct.error:
+        at = end + 1
+    if at == end and places:
+        return places
+    cursor = _Cursor(data)
+    cursor.word()
+    places = {type_: offset for offset, type_, _ in cursor.attributes(end)}
+    if not places:
+        raise TornFile("no attributes yet")
+    return places
+
+
 def identity(data: bytes) -> str:
     """Hex SHA-256 of what the object is, the same on every node.
 
     Left out: the local generation counter and, in token.object, the flags that every login moves. An ordinary
     object's bytes are not parsed; check them with `parse` where they may be torn.
     """
+    if _FLAGS_TYPE not in data:
+        return hashlib.sha256(memoryview(data)[_WORD.size :]).hexdigest()
     content = bytearray(data[_WORD.size :])
-    if _WORD.pack(CKA_OS_TOKENFLAGS) in content:
+    if _FLAGS_TYPE in content:
         cursor = _Cursor(data)
         cursor.word()
         for offset, type_, value in cursor.attributes(len(data)):
@@ -101,13 +144,18 @@ def identity(data: bytes) -> str:
 
 def describe(data: bytes) -> Description:
     """What an operator may see of the object; raises TornFile."""
-    attributes = parse(data).attributes
-    private = attributes.get(CKA_PRIVATE) is True
+    places = _places(data)
+
+    def value(type_: int) -> AttributeValue | None:
+        place = places.get(type_)
+        return None if place is None else _Cursor(data, place - _WORD.size).value()
+
+    private = value(CKA_PRIVATE) is True
     return Description(
-        object_class=_number(attributes.get(CKA_CLASS)),
-        key_type=_number(attributes.get(CKA_KEY_TYPE)),
-        label=None if private else _octets(attributes.get(CKA_LABEL)),
-        id=None if private else _octets(attributes.get(CKA_ID)),
+        object_class=_number(value(CKA_CLASS)),
+        key_type=_number(value(CKA_KEY_TYPE)),
+        label=None if private else _octets(value(CKA_LABEL)),
+        id=None if private else _octets(value(CKA_ID)),
         private=private,
     )
 
@@ -144,9 +192,9 @@ def _octets(value: AttributeValue | None) -> bytes | None:
 
 
 class _Cursor:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, at: int = 0) -> None:
         self._data = data
-        self._at = 0
+        self._at = at
 
     def word(self) -> int:
         return int(_WORD.unpack(self._take(_WORD.size))[0])
@@ -162,6 +210,10 @@ class _Cursor:
             yield self._at, type_, self._value(kind)
         if self._at != end:
             raise TornFile(f"an attribute crosses the end of its map at byte {end}")
+
+    def value(self) -> AttributeValue:
+        """The value whose kind comes next."""
+        return self._value(self.word())
 
     def _value(self, kind: int) -> AttributeValue:
         if kind == _KIND_BOOLEAN:

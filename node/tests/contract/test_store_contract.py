@@ -255,13 +255,13 @@ def test_of_many_concurrent_writers_exactly_one_wins(backend: Backend, store: St
     assert found.value == b"%d" % won.index(True)
 
 
-def test_128_operations_are_taken_and_129_refused_before_sending(store: Store, prefix: str) -> None:
-    operations = [Put(f"{prefix}{i}", b"") for i in range(129)]
-    assert store.txn([Unchanged(op.key, 0) for op in operations[:128]], operations[:128]).succeeded
+def test_512_operations_are_taken_and_513_refused_before_sending(store: Store, prefix: str) -> None:
+    operations = [Put(f"{prefix}{i}", b"") for i in range(513)]
+    assert store.txn([Unchanged(op.key, 0) for op in operations[:512]], operations[:512]).succeeded
     before = store.revision()
-    with pytest.raises(TooLarge, match="129 operations"):
+    with pytest.raises(TooLarge, match="513 operations"):
         store.txn([], operations)
-    with pytest.raises(TooLarge, match="129 compares"):
+    with pytest.raises(TooLarge, match="513 compares"):
         store.txn([Unchanged(op.key, 0) for op in operations], [])
     assert store.revision() == before
 
@@ -289,6 +289,16 @@ def test_a_scan_lists_its_prefix_only_in_key_order(store: Store, prefix: str) ->
         (prefix + name, name.encode()) for name in ("a", "a/b", "b", "z")
     ]
     assert list(store.scan(prefix + "nothing")) == []
+
+
+@pytest.mark.parametrize("page", [1, 2, 500])
+def test_a_scan_leaves_out_what_it_is_told_to(store: Store, prefix: str, page: int) -> None:
+    names = ("a", "m", "n/1", "n/2", "n0", "z", "zz")
+    for name in names:
+        put(store, prefix + name, b"")
+    there = [item.key.removeprefix(prefix) for item in store.scan(prefix, page=page, without=f"{prefix}n/")]
+    assert there == ["a", "m", "n0", "z", "zz"]
+    assert [item.key for item in store.scan(f"{prefix}n/", page=page, without=f"{prefix}n/1")] == [f"{prefix}n/2"]
 
 
 def test_a_scan_for_keys_brings_no_values(store: Store, prefix: str) -> None:

@@ -109,6 +109,13 @@ class TestEveryImplementation:
         subject.directory.sync()
         assert subject.directory.read(NAME) == an_object("short", generation=2)
 
+    def test_a_batch_sees_what_it_writes_and_its_end_leaves_everything_usable(self, subject: Subject) -> None:
+        with subject.directory.batch():
+            subject.directory.write(NAME, an_object("mine"), durable=False)
+            assert subject.directory.read(NAME) is not None
+        subject.directory.sync()
+        assert list(subject.directory.files()) == [NAME]
+
     def test_an_absent_object_reads_as_none(self, subject: Subject) -> None:
         assert subject.directory.read(NAME) is None
         assert not subject.directory.exists(NAME)
@@ -232,8 +239,7 @@ class TestFiles:
             raise SystemExit
 
         with monkeypatch.context() as patch:
-            patch.setattr(os, "rename", killed)
-            patch.setattr(os, "unlink", lambda *_, **__: None)
+            patch.setattr(os, "link", killed)
             with pytest.raises(SystemExit):
                 files.write(NAME, an_object("mine"))
         assert files.files() == {}

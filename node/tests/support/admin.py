@@ -44,7 +44,11 @@ class Admin:
             replicas={},
         )
         self.service: Any = SimpleNamespace(
-            store=self.store, clock=self.clock, registry=self.registry, config=SimpleNamespace(node="hsm1")
+            store=self.store,
+            base=self.node.base,
+            clock=self.clock,
+            registry=self.registry,
+            config=SimpleNamespace(node="hsm1"),
         )
         gate = Gate(self.store, self.clock, MemoryVerifier())
         self.shadows = Shadows(self.service, Partitions(self.service), gate)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from keyfold.store import StoreConfig, open_store
+from keyfold.store.interface import MAX_TXN_OPS
 
 READY_SECONDS = 20.0
 
@@ -57,7 +58,7 @@ class EtcdMember:
             *("etcd", "--name", name, "--data-dir", str(directory / name), "--logger", "zap"),
             *("--listen-client-urls", self.url, "--advertise-client-urls", self.url),
             *("--listen-peer-urls", self.peer_url, "--initial-advertise-peer-urls", self.peer_url),
-            *("--heartbeat-interval", "50", "--election-timeout", "500", *options),
+            *("--heartbeat-interval", "50", "--election-timeout", "500", "--max-txn-ops", str(MAX_TXN_OPS), *options),
         ]
         if tls:
             self._command += ["--cert-file", str(tls.cert), "--key-file", str(tls.key), "--client-cert-auth"]

@@ -13,6 +13,7 @@ from support.memory_cluster import object_file
 from keyfold.agent.handover import seal_with_age
 from keyfold.approval.gate import decode
 from keyfold.approval.request import parse
+from keyfold.backup.archive import canonical
 from keyfold.backup.recipient import encode_recipient
 from keyfold.custody.memory_keys import MemorySystemKeys
 from keyfold.errors import KeyfoldError
@@ -50,6 +51,7 @@ class FakeAgent:
         self.batches: list[int] = []
         self.before: dict[str, Callable[[], object]] = {}
         self.cut_snapshot_after: int | None = None
+        self.knows_files = False
         self.jobs: dict[str, dict[str, Any]] = {}
         self.custody: dict[str, Any] | None = None
 
@@ -136,8 +138,9 @@ class FakeAgent:
                 if count == self.cut_snapshot_after:
                     return
                 count += 1
-                data = base64.b64encode(stored.data).decode()
-                yield {"ok": True, "partition": name, "file": file, "meta": stored.meta, "data": data}
+                # Else as on a node that does not know it: contents are asked for.
+                known = [canonical(stored.meta).decode(), identity(stored.data)] if self.knows_files else ["", None]
+                yield {"ok": True, "partition": name, "objects": [[file, *known]]}
         if count != self.cut_snapshot_after:
             yield {"ok": True, "end": True, "objects": count}
 
@@ -148,6 +151,13 @@ class FakeAgent:
         for key, row in sorted(rows.items()):
             yield {"ok": True, "key": key, "value": base64.b64encode(json.dumps(row).encode()).decode()}
         yield {"ok": True, "end": True, "entries": len(rows)}
+
+    def _object_at(self, partition: str, file: str, revision: int) -> dict[str, Any]:
+        stored = self.partitions[partition].live[file]
+        return {"meta": stored.meta, "data": base64.b64encode(stored.data).decode()}
+
+    def _local_files(self, partition: str) -> dict[str, Any]:
+        return {"files": sorted(self._local_digests(partition)["digests"])}
 
     def _local_digests(self, partition: str, files: list[str] | None = None) -> dict[str, Any]:
         live = {file: identity(stored.data) for file, stored in self.partitions[partition].live.items()}

@@ -27,6 +27,7 @@ from keyfold.custody.conf import write_softhsm2_conf
 from keyfold.partition import policy_file
 from keyfold.replication.base import Base
 from keyfold.store import StoreConfig, open_store
+from keyfold.store.interface import MAX_TXN_OPS
 
 ROOT = bytes(range(32))
 SYSTEM_PIN = "5" * 64
@@ -61,6 +62,7 @@ class Etcd:
     def start(self) -> None:
         self._process = subprocess.Popen(
             ["etcd", "--name=keyfold", f"--data-dir={self._directory}", "--log-level=error", "--unsafe-no-fsync"]
+            + [f"--max-txn-ops={MAX_TXN_OPS}"]
             + [f"--{kind}-client-urls={self.url}" for kind in ("listen", "advertise")]
             + [f"--listen-peer-urls={self._peer}", f"--initial-advertise-peer-urls={self._peer}"]
             + [f"--initial-cluster=keyfold={self._peer}"],

@@ -27,7 +27,7 @@ from keyfold.store.etcd.codec import (
 )
 from keyfold.store.etcd.faults import fault
 from keyfold.store.etcd.members import members
-from keyfold.store.etcd.scan import scan
+from keyfold.store.etcd.scan import ranges, scan
 from keyfold.store.etcd.transport import Endpoint, NotDone, PerhapsDone
 from keyfold.store.etcd.watch import EtcdWatch
 from keyfold.store.interface import (
@@ -69,8 +69,13 @@ class EtcdStore(Store):
         found = key_values(self._ask(_RANGE, body, require_leader=not serializable))
         return found[0] if found else None
 
-    def scan(self, prefix: str, *, revision: int = 0, keys_only: bool = False, page: int = 500) -> Scan:
-        return scan(lambda body: self._ask(_RANGE, body), prefix, revision=revision, keys_only=keys_only, page=page)
+    def scan(
+        self, prefix: str, *, revision: int = 0, keys_only: bool = False, page: int = 500, without: str = ""
+    ) -> Scan:
+        def ask(body: bytes) -> dict[str, Any]:
+            return self._ask(_RANGE, body)
+
+        return scan(ask, ranges(prefix, without), revision=revision, keys_only=keys_only, page=page)
 
     def revision(self) -> int:
         return header_revision(self._ask(_RANGE, encode({"key": key64("\0"), "count_only": True})))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from keyfold.store.etcd.codec import header_revision, key_values, page_request, prefix_end
@@ -14,23 +14,33 @@ _PAGE_BYTES = 4 * 1024 * 1024
 Range = Callable[[bytes], dict[str, Any]]
 
 
-def scan(ask: Range, prefix: str, *, revision: int, keys_only: bool, page: int) -> Scan:
+def ranges(prefix: str, without: str) -> list[tuple[bytes, bytes]]:
+    """First key and end of what is to be read: all under `prefix`, or what is before and after `without` there."""
+    whole = prefix.encode() or b"\0", prefix_end(prefix.encode())
+    if not without:
+        return [whole]
+    return [(whole[0], without.encode()), (prefix_end(without.encode()), whole[1])]
+
+
+def scan(ask: Range, parts: Sequence[tuple[bytes, bytes]], *, revision: int, keys_only: bool, page: int) -> Scan:
     """`ask` sends a RangeRequest. The first page is fetched now, because its answer says the revision of all others."""
-    start, end = prefix.encode() or b"\0", prefix_end(prefix.encode())
-    limit = min(page, _FIRST_PAGE)
-    first = ask(page_request(start, end, revision=revision, limit=limit, keys_only=keys_only))
+
+    def request(start: bytes, end: bytes, at: int, limit: int) -> dict[str, Any]:
+        return ask(page_request(start, end, revision=at, limit=limit, keys_only=keys_only))
+
+    few = min(page, _FIRST_PAGE)
+    first = request(*parts[0], revision, few)
     at = revision or header_revision(first)
 
     def items() -> Iterator[KeyValue]:
-        answer = first
-        while True:
-            found = key_values(answer)
-            yield from found
-            if not answer.get("more", False):
-                return
-            following = found[-1].key.encode() + b"\0"
-            limit = next_limit(found, page)
-            answer = ask(page_request(following, end, revision=at, limit=limit, keys_only=keys_only))
+        for number, (start, end) in enumerate(parts):
+            answer = first if number == 0 else request(start, end, at, few)
+            while True:
+                found = key_values(answer)
+                yield from found
+                if not answer.get("more", False):
+                    break
+                answer = request(found[-1].key.encode() + b"\0", end, at, next_limit(found, page))
 
     return Scan(at, items())
 

@@ -74,12 +74,14 @@ class MemoryStore(Store):
         with self.etcd.changed:
             return self.etcd.history.at(key, revision)
 
-    def scan(self, prefix: str, *, revision: int = 0, keys_only: bool = False, page: int = 500) -> Scan:
+    def scan(
+        self, prefix: str, *, revision: int = 0, keys_only: bool = False, page: int = 500, without: str = ""
+    ) -> Scan:
         self._reach()
         with self.etcd.changed:
             at = revision or self.etcd.history.revision
             self.etcd.history.at("", at)  # raises if that revision cannot be read
-            keys = self.etcd.history.keys(prefix)
+            keys = [key for key in self.etcd.history.keys(prefix) if not (without and key.startswith(without))]
         return Scan(at, self._items(keys, at, keys_only=keys_only, page=page))
 
     def revision(self) -> int:

@@ -104,8 +104,8 @@ def test_who_was_faster_is_named(under_test: Partitions, store: MemoryStore, mon
 
 def test_a_transaction_is_as_large_as_etcd_takes_and_an_approved_partition_has_its_own() -> None:
     ops = tuple(Put(f"k{number}", b"") for number in range(5))
-    plain = [Declaration(f"p{number}", 0, ops) for number in range(30)]
+    plain = [Declaration(f"p{number}", 0, ops) for number in range(130)]
     approved = Declaration("weaker", 7, ops, (Unchanged("officers", 3),))
     parts = [[one.name for one in part] for part in transactions([*plain[:2], approved, *plain[2:]])]
-    assert [len(part) for part in parts] == [2, 1, 25, 3]
+    assert [len(part) for part in parts] == [2, 1, 102, 26]
     assert parts[1] == ["weaker"]

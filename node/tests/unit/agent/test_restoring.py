@@ -21,10 +21,11 @@ from keyfold.approval.gate import Gate
 from keyfold.approval.memory import MemoryVerifier
 from keyfold.errors import KeyfoldError
 from keyfold.replication import keys
-from keyfold.store.interface import Delete, Put
+from keyfold.store.interface import MAX_TXN_OPS, Delete, Put
 
 SET, DIGEST = "20260301T023000Z-0123abcd", "ab" * 32
-FILES = [f"{number:03}.object" for number in range(130)]
+# Three transactions of them.
+FILES = [f"{number:03}.object" for number in range(MAX_TXN_OPS + 10)]
 
 
 class World:

@@ -99,7 +99,7 @@ def test_it_is_recorded_with_files_officers_and_ticket(admin: Admin, kind: str) 
 
 
 def test_a_series_that_was_interrupted_goes_on_under_the_same_approval_and_then_no_more(admin: Admin) -> None:
-    files = [f"{number:03}.object" for number in range(100)]
+    files = [f"{number:03}.object" for number in range(300)]
     destroyed(admin, *files)
     given = signed("reactivate", *files)
     txn = admin.store.txn
@@ -116,7 +116,7 @@ def test_a_series_that_was_interrupted_goes_on_under_the_same_approval_and_then_
     with pytest.raises(KeyfoldError):
         admin.reactivate(given, files=files)
     admin.store.txn = txn  # type: ignore[method-assign]
-    assert 0 < len(committed(admin.store)) < 100
+    assert 0 < len(committed(admin.store)) < 300
     admin.reactivate(given, files=files)
     assert sorted(committed(admin.store)) == files
     assert usage(admin.store) == counted(admin.store)

@@ -12,11 +12,13 @@ from support.memory_cluster import PARTITION, object_file
 
 from keyfold.agent.admin import AdminOperations
 from keyfold.agent.partitions import Partitions
+from keyfold.backup.archive import canonical
 from keyfold.backup.cluster import ClusterState
 from keyfold.errors import KeyfoldError
 from keyfold.replication import keys
 from keyfold.store.errors import Compacted
 from keyfold.store.interface import Put
+from keyfold.token.object_file import identity
 
 
 class Agent:
@@ -26,14 +28,15 @@ class Agent:
         service: Any = admin.service
         partitions = Partitions(service)
         unused: Any = None
-        self._snapshot = AdminOperations(service, unused, partitions).table()["snapshot"]
+        self._table = AdminOperations(service, unused, partitions).table()
         self._between = between
 
     def call(self, op: str, **params: Any) -> dict[str, Any]:
-        return next(self.stream(op, **params))
+        return dict(self._table[op](ROOT, params))  # type: ignore[arg-type]
 
     def stream(self, op: str, **params: Any) -> Any:
-        for at, reply in enumerate(self._snapshot(ROOT, params)):
+        replies: Any = self._table[op](ROOT, params)
+        for at, reply in enumerate(replies):
             yield reply
             if at == 0:
                 self._between()
@@ -59,7 +62,25 @@ def admin(tmp_path: Path) -> Admin:
 def test_without_a_compaction_it_is_whole_although_the_cluster_moves_on(admin: Admin) -> None:
     agent = Agent(admin, lambda: admin.node.create("b.object", object_file(b"2")))
     _, _, objects = ClusterState(agent).snapshot([PARTITION])
-    assert [item.object.file for item in objects] == ["a.object"]
+    assert [item.file for item in objects] == ["a.object"]
+
+
+def test_an_object_is_described_as_the_node_committed_it_and_one_that_moved_on_is_left_to_be_asked_for(
+    admin: Admin,
+) -> None:
+    admin.node.create("b.object", object_file(b"2"))
+    agent = Agent(admin, lambda: admin.node.update("b.object", object_file(b"3")))
+    cluster = ClusterState(agent)
+    revision, _, objects = cluster.snapshot([PARTITION])
+    first, second = list(objects)
+    assert first.digest == identity(object_file(b"1"))
+    assert json.loads(first.meta)["class"] == 4
+    assert first.meta.encode() == canonical(json.loads(first.meta))
+    assert (second.file, second.digest) == ("b.object", None)
+    assert cluster.object_at(PARTITION, "b.object", revision).data[8:] == object_file(b"2")[8:]
+    with pytest.raises(KeyfoldError) as caught:
+        cluster.object_at(PARTITION, "c.object", revision)
+    assert caught.value.code == "not_found"
 
 
 def test_a_compaction_in_between_is_an_error(admin: Admin) -> None:

@@ -30,7 +30,7 @@ def write(items: list[ArchivedObject], row: dict[str, Any] = ROW) -> bytes:
     stream = io.BytesIO()
     writer = ArchiveWriter(stream, LABEL, row)
     for item in items:
-        writer.add(item)
+        writer.add(item.file, canonical(item.meta), item.data)
     writer.close()
     return stream.getvalue()
 
@@ -180,6 +180,6 @@ def test_a_newer_format_says_what_to_do() -> None:
 @pytest.mark.parametrize("file", ["../x", "", "x.object", FILE.format(0)])
 def test_the_writer_refuses_what_no_reader_would_take(file: str) -> None:
     writer = ArchiveWriter(io.BytesIO(), LABEL, ROW)
-    writer.add(ArchivedObject(FILE.format(0), {}, b""))
+    writer.add(FILE.format(0), b"{}", b"")
     with pytest.raises(ValueError, match="cannot be archived"):
-        writer.add(ArchivedObject(file, {}, b""))
+        writer.add(file, b"{}", b"")

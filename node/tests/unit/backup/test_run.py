@@ -9,6 +9,7 @@ import json
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.backup_site import CLUSTER_UUID, BackupSite, make_site
@@ -175,6 +176,30 @@ def test_a_difference_of_the_local_hsm_is_in_the_manifest(site: BackupSite) -> N
         ("acme", "missing"),
         ("acme", "extra"),
     ]
+
+
+def test_what_this_nodes_files_hold_is_not_asked_for_and_what_they_do_not_is(
+    site: BackupSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partition = site.agent.partitions["acme"]
+    tokens = site.config.partition_directory("acme") / "tokens" / partition.row["token_uuid"]
+    tokens.mkdir(parents=True)
+    good, torn, linked = sorted(partition.live)
+    (tokens / good).write_bytes(b"on disk:" + partition.live[good].data[8:])
+    (tokens / torn).write_bytes(partition.live[torn].data[:-1])
+    (site.config.state / "elsewhere").write_bytes(partition.live[linked].data)
+    (tokens / linked).symlink_to(site.config.state / "elsewhere")
+    site.agent.knows_files = True
+    asked: list[str] = []
+    call = site.agent.call
+
+    def recorded(op: str, **params: Any) -> dict[str, Any]:
+        asked.extend([params["file"]] if op == "object_at" else [])
+        return call(op, **params)
+
+    monkeypatch.setattr(site.agent, "call", recorded)
+    made = site.run()
+    assert (asked, made.partitions[0].objects, made.differences) == ([torn, linked], 3, ())
 
 
 def test_a_change_during_the_run_is_no_difference(site: BackupSite) -> None:

@@ -30,6 +30,16 @@ def test_a_write_that_failed_is_told_and_the_next_one_works(tmp_path: Path) -> N
     assert base.known("acme") == {"a.object": Known(7, "digest")}
 
 
+def test_metadata_of_an_older_version_are_brought_into_the_form_of_an_archive(tmp_path: Path) -> None:
+    path = tmp_path / "base.sqlite"
+    base = Base(path)
+    base.put("acme", [row(1)])
+    base._db.execute("""UPDATE base SET meta = '{"label": "61", "class": 4}'""")
+    base._db.execute("PRAGMA user_version=0")
+    base.close()
+    assert Base(path).listed("acme") == {"a.object": (7, "digest", '{"class":4,"label":"61"}')}
+
+
 @pytest.mark.parametrize("at", [0, 4096])
 def test_a_damaged_base_is_set_aside_and_begun_anew(at: int, tmp_path: Path) -> None:
     path = tmp_path / "base.sqlite"

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.memory_cluster import TORN, Node, committed, invalidated, object_file
+from support.memory_cluster import PARTITION, TORN, Node, committed, invalidated, object_file
 
 from keyfold.errors import KeyfoldError
+from keyfold.replication import keys
 from keyfold.replication.base import Base
 from keyfold.store.errors import StoreUnavailable
+from keyfold.store.interface import Event
 from keyfold.store.memory import Fate, MemoryEtcd
 
 A, B = "a.object", "b.object"
@@ -104,6 +106,35 @@ def test_of_two_concurrent_updates_one_gets_an_error_and_both_nodes_have_the_oth
     two.catch_up()
     one.catch_up()
     assert one.content() == two.content() == {A: object_file(b"from one")[8:]}
+
+
+def test_of_several_changes_that_arrive_together_the_last_one_counts_and_none_is_a_conflict(node: MakeNode) -> None:
+    one, two = node("hsm1"), node("hsm2")
+    revision = one.create(A, object_file(b"1"))
+    one.update(A, object_file(b"2"))
+    last = one.update(A, object_file(b"3"))
+    with two.store.watch(keys.live(PARTITION, A), revision) as watch:
+        events: list[Event] = []
+        for batch in watch:
+            events += batch.events
+            if batch.revision >= last:
+                break
+    two.replica.follow(last, tuple(events))
+    assert len(events) == 3
+    assert (two.content(), two.kept_conflicts()) == ({A: object_file(b"3")[8:]}, [])
+
+
+def test_many_objects_from_elsewhere_are_on_disk_before_they_are_remembered(
+    node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = node("hsm1"), node("hsm2")
+    for number in range(20):
+        one.softhsm_writes(f"{number}.object", object_file(b"x"))
+    one.settle()
+    known: list[int] = []
+    monkeypatch.setattr(two.directory, "sync", lambda: known.append(len(two.base.known(PARTITION))))
+    two.catch_up()
+    assert (known, len(two.base.known(PARTITION))) == ([0], 20)
 
 
 def test_a_destroyed_object_is_gone_everywhere_and_kept_as_invalidated(node: MakeNode) -> None:

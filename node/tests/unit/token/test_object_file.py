@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from keyfold.token.object_file import (
     CKF_USER_PIN_COUNT_LOW,
     Description,
     TornFile,
+    check,
     describe,
     identity,
     local_generation,
@@ -115,6 +117,26 @@ def test_a_file_cut_anywhere_is_torn_or_cut_between_attributes(name: str) -> Non
         boundaries += 1
         assert list(found.attributes.items()) == items[: len(found.attributes)]
     assert boundaries == len(items) - 1
+
+
+def torn(examine: Callable[[bytes], object], data: bytes) -> bool:
+    try:
+        examine(data)
+    except TornFile:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("name", sorted(GOLDEN))
+def test_the_quick_check_finds_torn_what_the_parser_does(name: str) -> None:
+    whole = GOLDEN[name]
+    for length in range(len(whole) + 1):
+        assert torn(check, whole[:length]) == torn(parse, whole[:length])
+
+
+@given(st.binary(max_size=200))
+def test_the_quick_check_judges_any_bytes_as_the_parser_does(data: bytes) -> None:
+    assert torn(check, data) == torn(parse, data)
 
 
 @given(st.binary(max_size=200))
