@@ -18,7 +18,7 @@ from keyfold.backup.cluster_archive import FORMAT as CLUSTER_FORMAT
 from keyfold.backup.cluster_archive import STEM as CLUSTER_STEM
 from keyfold.backup.cluster_archive import ClusterArchiveWriter, ClusterLabel
 from keyfold.backup.manifest import ArchiveEntry, Difference, Manifest
-from keyfold.backup.plan import PublishedSet, differences, eligible, made_lately, next_in_chain
+from keyfold.backup.plan import PublishedSet, differences, eligible, made_lately, named, next_in_chain
 from keyfold.backup.progress import Progress
 from keyfold.backup.spool import backup_run
 from keyfold.backup.upload import publish_manifest, upload_archive
@@ -54,6 +54,14 @@ class _Sealed:
     sha256: str
     objects: int
     digests: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """What archives are sealed to: age's recipient, and the key's fingerprint for the manifest."""
+
+    recipient: str
+    fingerprint: str
 
 
 class Backup:
@@ -101,22 +109,35 @@ class Backup:
                 return None
             return self._publish(plan, spool, hold, retention_class)
 
+    def run_for_medium(self, asked: Sequence[str], sealing: Sealing) -> Manifest:
+        """Make the one set of an offline medium, sealed to the medium's own key, in no chain with the store's.
+
+        The cluster's own archive is not in it, for that holds the keys of other media. Nor is it recorded as a backup
+        set: the register of media has it. Errors as `run`, and those of `plan.named`.
+        """
+        with backup_run(self._config.state / "spool") as spool, self._cluster.hold(JOB, self._clock) as hold:
+            plan = BackupPlan(1, "", tuple(named(self._cluster.partitions(), asked)))
+            return self._publish(plan, spool, hold, manifest.MEDIUM, sealing)
+
     def _made_lately(self, plan: BackupPlan) -> bool:
         records = self._cluster.records(sets.RECORD_KIND)
         return made_lately(records, plan.partitions, self._clock.utc(), DAILY_WITHIN) is not None
 
-    def _publish(self, plan: BackupPlan, spool: Path, hold: Hold, retention_class: str) -> Manifest:
+    def _publish(
+        self, plan: BackupPlan, spool: Path, hold: Hold, retention_class: str, sealing: Sealing | None = None
+    ) -> Manifest:
         now = self._clock.utc()
         set_id = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         cluster = self._cluster.identity()
-        revision, sealed = self._seal(plan, set_id, cluster, spool)
-        own = self._seal_cluster(set_id, cluster, revision, spool)
+        to = sealing or Sealing(cluster.backup_recipient, cluster.backup_key_fingerprint)
+        revision, sealed = self._seal(plan, set_id, cluster.uuid, to.recipient, spool)
+        own = [] if sealing else [self._seal_cluster(set_id, cluster, revision, spool)]
         differing = [difference for one in sealed for difference in self._differences(one, revision)]
         place = self._make_place(cluster.uuid, set_id)
         made = Manifest(
             format=manifest.FORMAT,
             cluster_uuid=cluster.uuid,
-            backup_key_fingerprint=cluster.backup_key_fingerprint,
+            backup_key_fingerprint=to.fingerprint,
             signing_key_fingerprint=cluster.signing_key_fingerprint,
             set_id=set_id,
             sequence=plan.sequence,
@@ -129,7 +150,7 @@ class Backup:
             differences=tuple(differing),
             backup_epoch=cluster.backup_epoch,
             **_custody(cluster),
-            cluster=tuple(self._upload(place, [own])),
+            cluster=tuple(self._upload(place, own)),
         )
         document = manifest.signed(made, lambda body: self._sign(body, cluster.backup_epoch))
         manifest.verify(document, cluster.signer)
@@ -138,7 +159,8 @@ class Backup:
         # Two sets of one number would break the chain: only who certainly holds the job publishes.
         hold.require()
         publish_manifest(self._remote, place, file, manifest.sha256(document), self._clock)
-        self._cluster.put_record(sets.RECORD_KIND, set_id, _record(made, document))
+        if sealing is None:
+            self._cluster.put_record(sets.RECORD_KIND, set_id, _record(made, document))
         return made
 
     def _make_place(self, cluster_uuid: str, set_id: str) -> str:
@@ -147,7 +169,9 @@ class Backup:
         self._remote.make_collection(place)
         return place
 
-    def _seal(self, plan: BackupPlan, set_id: str, cluster: ClusterIdentity, spool: Path) -> tuple[int, list[_Sealed]]:
+    def _seal(
+        self, plan: BackupPlan, set_id: str, cluster_uuid: str, recipient: str, spool: Path
+    ) -> tuple[int, list[_Sealed]]:
         """Everything is in the spool before anything is uploaded: the agent's snapshot is not held open meanwhile."""
         names = [partition.name for partition in plan.partitions]
         revision, rows, objects = self._cluster.snapshot(names)
@@ -155,11 +179,9 @@ class Backup:
         sealed = []
         with Progress("sealing", sum(row.objects for row in rows)) as bar:
             for name, group in groupby(objects, key=lambda item: item.partition):
-                label = Label(FORMAT, cluster.uuid, set_id, name, partitions[name].uuid)
+                label = Label(FORMAT, cluster_uuid, set_id, name, partitions[name].uuid)
                 counted = _counted(group, bar)
-                sealed.append(
-                    _archive(partitions[name], label, counted, cluster.backup_recipient, spool / f"{name}.age")
-                )
+                sealed.append(_archive(partitions[name], label, counted, recipient, spool / f"{name}.age"))
         return revision, sealed
 
     def _seal_cluster(self, set_id: str, cluster: ClusterIdentity, revision: int, spool: Path) -> _Sealed:
