@@ -28,7 +28,6 @@ from keyfold.invalidation.history import sweep
 from keyfold.media import certificate
 from keyfold.media.register import (
     ACTIVE,
-    DESTROY_AFTER,
     DESTROYED,
     DUE,
     REASONS,
@@ -38,6 +37,7 @@ from keyfold.media.register import (
     Medium,
     check_id,
     check_new,
+    due_of,
     of_row,
     of_rows,
     unknown,
@@ -91,7 +91,7 @@ class Media:
             by=str(request["by"]),
             node=self._service.config.node,
             created=stamp(now),
-            due=stamp(now + DESTROY_AFTER),
+            due=stamp(due_of(now)),
             recipient=encode_recipient(made.point),
             key_fingerprint=fingerprint(made.point),
             files=tuple(sorted(made.files)),

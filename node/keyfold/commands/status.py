@@ -19,7 +19,9 @@ def register(subparsers: Subparsers) -> None:
 def _run(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
     now = context.clock.utc()
     reply = context.agent.call("status")
-    media = [{**one.as_row(), "days_left": one.left(now).days if one.lives else None} for one in map(of_row, reply["media"])]
+    media = [
+        {**one.as_row(), "days_left": one.left(now).days if one.lives else None} for one in map(of_row, reply["media"])
+    ]
     return {**reply, "media": media}
 
 

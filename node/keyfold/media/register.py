@@ -1,7 +1,7 @@
 """The register of offline media: one row each, in etcd as `records/medium/<id>` (docs/interfaces.md §4). Pure.
 
-Day 0 is when the medium's key is made. On day 170 the key is destroyed: the last daily backup that has a copy of it is
-gone ten days later, so from day 180 nothing opens the medium.
+Day 0 is the day, in UTC, on which the medium's key is made. As day 170 begins the key is destroyed: the last daily
+backup that has a copy of it goes ten days later, so by day 180 nothing opens the medium.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from keyfold.backup.manifest import DAILY
@@ -80,6 +80,20 @@ class Medium:
     def left(self, now: datetime) -> timedelta:
         """Until its key is destroyed; negative if that is overdue."""
         return datetime.fromisoformat(self.due) - now
+
+
+def due_of(created: datetime) -> datetime:
+    """When a key made at `created` is destroyed: before that day's backup is made, whatever the hour it was made at."""
+    return _midnight(created) + DESTROY_AFTER
+
+
+def dead_by(created: datetime) -> datetime:
+    """The day by which no copy is left."""
+    return _midnight(created) + DEAD_AFTER
+
+
+def _midnight(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def of_row(row: Mapping[str, Any]) -> Medium:

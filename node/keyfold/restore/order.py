@@ -17,9 +17,7 @@ KIND = "restore"
 MERGE, REPLACE, SIDE_BY_SIDE = "merge", "replace", "side-by-side"
 MODES = (MERGE, REPLACE, SIDE_BY_SIDE)
 PIN_KEEP, PIN_RESTORE = "keep", "restore"
-_FIELDS = frozenset(
-    {"set", "manifest_sha256", "medium", "mode", "labels", "ids", "classes", "pin", "as", "chargeable"}
-)
+_FIELDS = frozenset({"set", "manifest_sha256", "medium", "mode", "labels", "ids", "classes", "pin", "as", "chargeable"})
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
