@@ -25,6 +25,8 @@ MODULES = [
     "keyfold_drill",
     "keyfold_genesis",
     "keyfold_login",
+    "keyfold_media",
+    "keyfold_media_info",
     "keyfold_object",
     "keyfold_object_info",
     "keyfold_officers",
