@@ -12,12 +12,12 @@ DOCUMENTATION = r"""
 module: keyfold_media
 short_description: Make or destroy an offline medium of a Keyfold cluster
 description:
-  - An offline medium is an exceptional backup on a USB device, for a vault. It has a key of its own, which the cluster destroys
-    on day 170.
-  - With O(state=present) a medium with this name is made on the device, unless one with the name lives already. The device is
-    plugged into the node that the module runs on, which is in the backup site.
-  - With O(state=absent) the medium's key is destroyed, on every node and in etcd's history, and the destruction is certified.
-    What is on the device is not touched; nothing opens it any more.
+  - An offline medium is an exceptional backup on a USB device, for a vault. It has a key of its own, which the cluster
+    destroys on day 170.
+  - With O(state=present) a medium with this name is made on the device, unless one with the name lives already. The
+    device is plugged into the node that the module runs on, which is in the backup site.
+  - With O(state=absent) the medium's key is destroyed, on every node and in etcd's history, and the destruction is
+    certified. What is on the device is not touched; nothing opens it any more.
 options:
   state:
     description: V(present) makes the medium, V(absent) destroys its key.
@@ -91,7 +91,7 @@ medium:
   returned: success
   type: dict
 plan:
-  description: What would be, or was, done to the device. Only with O(state=present), and where the medium is to be made.
+  description: What would be, or was, done to the device; null where the medium lives. Only with O(state=present).
   returned: success
   type: dict
 outstanding:
@@ -139,7 +139,7 @@ def _made(module: AnsibleModule, command: NodeCommand, why: list[str]) -> dict[s
     living = [row for row in command.run(["media", "list"])["media"] if row["destroyed"] is None]
     there = next((row for row in living if row["name"] == params["name"] and row["state"] == "active"), None)
     if there is not None:
-        return {"changed": False, "medium": there}
+        return {"changed": False, "medium": there, "plan": None}
     told = [flag for flag, value in (("--overwrite", "overwrite"), ("--allow-fixed", "allow_fixed")) if params[value]]
     only = [f"--partition={name}" for name in params["partitions"]]
     reply = command.run(["media", "write", params["name"], f"--device={params['device']}", *only, *told, *why])

@@ -12,8 +12,8 @@ DOCUMENTATION = r"""
 module: keyfold_media_info
 short_description: List or verify offline media of a Keyfold cluster
 description:
-  - Returns the register. With O(verify), checks the medium that is plugged into this node - its signature, every archive's
-    hash, and that every archive opens with the medium's key. Changes nothing.
+  - Returns the register. With O(verify), checks the medium that is plugged into this node - its signature, every
+    archive's hash, and that every archive opens with the medium's key. Changes nothing.
 options:
   verify:
     description: Name or ID of a medium to verify. It fails where the medium is damaged, another one, or destroyed.
