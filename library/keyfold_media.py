@@ -91,11 +91,11 @@ medium:
   returned: success
   type: dict
 plan:
-  description: What would be, or was, done to the device; null where the medium lives. Only with O(state=present).
+  description: What would be, or was, done to the device; null where the medium lives, and with O(state=absent).
   returned: success
   type: dict
 outstanding:
-  description: Why the destruction is not certified yet, null if it is. Only with O(state=absent).
+  description: Why the destruction is not certified yet; null if it is, and with O(state=present).
   returned: success
   type: str
 code:
@@ -131,7 +131,8 @@ def act(module: AnsibleModule, command: NodeCommand) -> dict[str, Any]:
         f"--reason={params['reason']}",
         *(["--dry-run"] if module.check_mode else []),
     ]
-    return _made(module, command, why) if params["state"] == "present" else _destroyed(module, command, why)
+    act_on = _made if params["state"] == "present" else _destroyed
+    return {"plan": None, "outstanding": None, **act_on(module, command, why)}
 
 
 def _made(module: AnsibleModule, command: NodeCommand, why: list[str]) -> dict[str, Any]:
@@ -139,7 +140,7 @@ def _made(module: AnsibleModule, command: NodeCommand, why: list[str]) -> dict[s
     living = [row for row in command.run(["media", "list"])["media"] if row["destroyed"] is None]
     there = next((row for row in living if row["name"] == params["name"] and row["state"] == "active"), None)
     if there is not None:
-        return {"changed": False, "medium": there, "plan": None}
+        return {"changed": False, "medium": there}
     told = [flag for flag, value in (("--overwrite", "overwrite"), ("--allow-fixed", "allow_fixed")) if params[value]]
     only = [f"--partition={name}" for name in params["partitions"]]
     reply = command.run(["media", "write", params["name"], f"--device={params['device']}", *only, *told, *why])

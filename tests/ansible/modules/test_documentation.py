@@ -114,6 +114,7 @@ def test_returned_keys_are_documented(name: str, run: Any, fake: Any) -> None:
         "keyfold_object": {"partition": "acme", "labels": ["nothing"], "state": "absent"},
         "keyfold_object_info": {"partition": "acme"},
         "keyfold_login": {"partition": "acme"},
+        "keyfold_media": {"name": "m", "device": "/dev/d", "partitions": ["acme"], "ticket": "T", "reason": "R"},
         "keyfold_partition": {"partitions": []},
         "keyfold_restore": {"approval": {"request": "cmVxdWVzdA==", "signatures": ["s"]}},
     }

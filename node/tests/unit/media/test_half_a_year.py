@@ -125,6 +125,7 @@ def days_left(here: MediaSite) -> dict[str, float]:
     return {sample.labels["medium"]: float(sample.value) for sample in family.samples}
 
 
+@pytest.mark.exhaustive
 def test_by_day_180_neither_medium_nor_backup_nor_history_opens_it(here: MediaSite) -> None:
     store = Store(here)
     here.agent.expirer.hourly()
