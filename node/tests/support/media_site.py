@@ -127,11 +127,19 @@ class MediaAgent(FakeAgent):
     def _status(self) -> dict[str, Any]:
         reached = self.store.revision()
         nodes = [
-            {"name": name, "agent": "down" if name in self.down else "up", "applied_revision": reached, "lag": 0}
+            {
+                "name": name,
+                "site": "dc",
+                "agent": "down" if name in self.down else "up",
+                "applied_revision": reached,
+                "lag": 0,
+            }
             for name in ("hsm1", "hsm2", "hsm3")
         ]
         media = [row for row in self._record_list("medium")["records"].values() if not row["certificate"]]
-        return {**super()._status(), "nodes": nodes, "media": media}
+        known = {"node": "hsm3", "partitions": [], "last_backup": None}
+        audit = {"entries": 0, "pending": 0, "oldest_pending_seconds": None}
+        return {**super()._status(), **known, "audit": audit, "nodes": nodes, "media": media}
 
 
 @dataclass
