@@ -9,14 +9,15 @@ for name in "$@"; do
   truncate --size=64M "$image"
   # Others on this machine take loop devices too: one that is free may be taken a moment later.
   for _ in {1..20}; do
-    device=$(losetup --find)
+    # Without its node in /dev it is "lost", and said so.
+    device=$(losetup --find | cut -d" " -f1)
     [[ -e $device ]] || mknod "$device" b 7 "${device#/dev/loop}"
     if losetup "$device" "$image"; then break; fi
     device=
   done
+  : "${device:?no loop device is free}"
   # Held open and told to go: it is detached with the container's last process, however the container ends.
-  systemd-run --quiet --unit="stick-$name" sh -c "exec sleep infinity <$device"
-  until systemctl is-active --quiet "stick-$name"; do sleep 0.1; done
+  systemd-run --quiet --unit="stick-$name" --service-type=exec --property=StandardInput="file:$device" sleep infinity
   losetup --detach "$device"
   ln -s "$device" "/dev/disk/by-id/usb-Keyfold_Lab_$name-0:0"
 done
