@@ -77,21 +77,33 @@ class Site:
         return {path.name for node in self.live.nodes for path in (node.home(SYSTEM) / "tokens").rglob("*.object")}
 
 
-@pytest.fixture
-def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    living: list[LiveCluster] = []
+class Clusters:
+    """One after the other; `age` of the test uses the token of the one that was started last."""
 
-    def start(name: str, **options: Any) -> LiveCluster:
-        live = LiveCluster(tmp_path / name, ("hsm1", "hsm2"), cluster_uuid=UUID, **options)
-        living.append(live)
+    def __init__(self, directory: Path, patch: pytest.MonkeyPatch) -> None:
+        self._directory, self._patch = directory, patch
+        self.living: list[LiveCluster] = []
+
+    def start(self, name: str, **options: Any) -> LiveCluster:
+        live = LiveCluster(self._directory / name, ("hsm1", "hsm2"), cluster_uuid=UUID, **options)
+        self.living.append(live)
         conf = live.nodes[1].home(SYSTEM) / "softhsm2.conf"
-        age_plugin.install_on_token(tmp_path / name / "bin", conf, monkeypatch)
+        age_plugin.install_on_token(self._directory / name / "bin", conf, self._patch)
         return live
 
-    yield start
-    for live in living:
-        with contextlib.suppress(KeyfoldError):
-            live.stop()
+    def lose(self, live: LiveCluster) -> None:
+        self.living.remove(live)
+        live.stop()
+
+
+@pytest.fixture
+def clusters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clusters]:
+    made = Clusters(tmp_path, monkeypatch)
+    try:
+        yield made
+    finally:
+        for live in list(made.living):
+            made.lose(live)
 
 
 def site(live: LiveCluster, store: MemoryRemote) -> Site:
@@ -113,8 +125,8 @@ def versions(live: LiveCluster, medium: Medium) -> int:
     return found
 
 
-def test_a_destroyed_key_is_in_no_token_no_base_and_no_revision(started: Any) -> None:
-    here = site(started("one"), MemoryRemote())
+def test_a_destroyed_key_is_in_no_token_no_base_and_no_revision(clusters: Clusters) -> None:
+    here = site(clusters.start("one"), MemoryRemote())
     here.live.add_partition("acme")
     medium = here.write()
     here.verify(medium)
@@ -141,17 +153,17 @@ def test_a_destroyed_key_is_in_no_token_no_base_and_no_revision(started: Any) ->
         assert not list((node.config.state / "agent").glob("medium-*"))
 
 
-def test_a_medium_that_lives_opens_after_a_rebuild_though_the_backup_keys_rotated(started: Any) -> None:
+def test_a_medium_that_lives_opens_after_a_rebuild_though_the_backup_keys_rotated(clusters: Clusters) -> None:
     store = MemoryRemote()
-    lost = site(started("lost", custody=CUSTODY), store)
+    lost = site(clusters.start("lost", custody=CUSTODY), store)
     lost.live.add_partition("acme")
     medium = lost.write()
     lost.live.nodes[0].client.call("backup_key_rotate", root=ROOT.hex(), from_epoch=1)
     wait_for(lambda: _signs(lost, 2), what="the new signing key")
     lost.backup(store).run()
-    lost.live.stop()
+    clusters.lose(lost.live)
 
-    again = site(started("again", found=False), store)
+    again = site(clusters.start("again", found=False), store)
     again.block = lost.block
     rebuild = Rebuild(again.node.client, store, again.node.config, SystemClock(), again.sign)
     rebuild.run(ROOT, sets.LATEST, CUSTODY)
