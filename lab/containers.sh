@@ -66,7 +66,7 @@ ensure_network() {
 }
 
 boot() {
-  local host=$1 name subnet
+  local host=$1 name subnet loops
   name=$(container "$host")
   case $(docker inspect --format '{{.State.Running}}' "$name" 2>/dev/null || true) in
     true) ;;
@@ -75,13 +75,16 @@ boot() {
       subnet=$(docker network inspect --format '{{(index .IPAM.Config 0).Subnet}}' "$network")
       # systemd without --privileged. NET_ADMIN is for the firewall rules that cut a node off.
       # What role client sets on a real machine; in a container /proc/sys cannot be written.
+      loops=()
+      # Loop devices are this scenario's USB sticks; nobody else gets at the host's.
+      [[ $set_name/$host != media/hsm3 ]] || loops=(--device-cgroup-rule "b 7:* rmw" --device-cgroup-rule "c 10:237 rmw")
       docker run --detach --name "$name" --hostname "$host" \
         --network "$network" --network-alias "$host" --ip "${subnet%.0/24}.$(address_of "$host")" \
         --label keyfold.lab="$set_name" --label keyfold.checkout="$lab_root" \
         --cap-add SYS_ADMIN --cap-add NET_ADMIN \
         --security-opt seccomp=unconfined --security-opt apparmor=unconfined --cgroupns=private \
         --sysctl net.ipv4.tcp_retries2=5 \
-        --tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec \
+        --tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec "${loops[@]}" \
         "$image" >/dev/null
       ;;
   esac

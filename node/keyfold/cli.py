@@ -18,6 +18,7 @@ from keyfold.commands import (
     backup_key,
     cluster,
     drill,
+    media,
     metrics,
     node,
     object_,
@@ -38,7 +39,21 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="keyfold", description="Operate a node of a Keyfold cluster.")
     top.add_argument("--version", action="version", version=f"keyfold {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    everyday = (status, cluster, officers, approval, partition, object_, backup, drill, restore, store, metrics, audit)
+    everyday = (
+        status,
+        cluster,
+        officers,
+        approval,
+        partition,
+        object_,
+        backup,
+        drill,
+        media,
+        restore,
+        store,
+        metrics,
+        audit,
+    )
     for module in (*everyday, backup_key, rebuild, node):
         module.register(commands)
     return top

@@ -40,6 +40,23 @@ STATUS = {
     "audit": {"pending": 0, "oldest_pending_seconds": None},
 }
 SET = {"sequence": 1, "created": NOW, "partitions": ["acme"], "differences": [], "verified": True}
+MEDIUM = {
+    "id": "20261124-0a0b0c0d",
+    "name": "vault",
+    "device": "-",
+    "partitions": ["acme"],
+    "ticket": "-",
+    "reason": "-",
+    "by": "-",
+    "node": "hsm3",
+    "created": NOW,
+    "due": NOW,
+    "recipient": "-",
+    "key_fingerprint": "-",
+    "files": [],
+    "destroyed": None,
+}
+GONE = {**MEDIUM, "id": "20261124-00000000", "state": "destroyed"}
 DRILL = {"started": NOW, "passed": True, "seconds": 1}
 
 
@@ -51,6 +68,7 @@ def collected() -> set[str]:
         status=STATUS,
         backup_sets={"a": SET},
         drills={"a": DRILL},
+        media={one["id"]: one for one in (MEDIUM, GONE)},
         store=(True, 1),
     )
     return {PREFIX + family.name for family in collect(answers) if family.samples}

@@ -85,7 +85,7 @@ def test_the_dry_run_says_that_every_machine_would_change(dry_run: tuple[dict[st
         ("hsm1", "access : Install packages"),
         ("hsm1", "partition : Declare the partitions"),
         ("store1", "store : Configure Apache"),
-        ("hsm3", "backup : Set when the backup and the drill run"),
+        ("hsm3", "backup : Set when the timers run"),
         ("app1", "client : Install packages"),
     ],
 )

@@ -21,6 +21,7 @@ NODE_UNITS = [
     "keyfold-connections",
     "keyfold-expire",
     "keyfold-drill",
+    "keyfold-media",
     "keyfold-metrics",
     "keyfold-partition-acme@x",
     "keyfold-subscriber@acme",

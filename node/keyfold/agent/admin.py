@@ -86,6 +86,7 @@ class AdminOperations:
             ],
             "partitions": self._partitions.rows() if self._registry.cluster else [],
             "audit": self._service.audit.summary(),
+            "media": [row for row in self._records("medium").values() if not row["certificate"]],
             "last_backup": backups[max(backups)] if backups else None,
         }
 

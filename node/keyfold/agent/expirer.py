@@ -59,6 +59,19 @@ class Expirer:
             next_step="run it again in a minute",
         )
 
+    def require_clock(self, *, accept_pause: bool = False) -> None:
+        """KeyfoldError `refused` unless what this node's clock says may end something for good."""
+        others, nodes = self._clocks()
+        problem = expiry.clock_problem(self._clock.utc(), self._state(), others, nodes, accept_pause=accept_pause)
+        if problem:
+            raise KeyfoldError(
+                "refused",
+                f"nothing expires: {problem}",
+                not_done="nothing was expired or destroyed; what is invalidated stays",
+                next_step="set the clocks right (timedatectl, chronyc tracking); if they are: keyfold object expire "
+                "--accept-pause",
+            )
+
     def hourly(self) -> None:
         """What the agent does by itself. Raises what it stumbled over, and remembers it as `problem`."""
         try:
@@ -111,16 +124,7 @@ class Expirer:
     def _plan(self, *, accept_pause: bool) -> dict[str, list[Entry]]:
         """What is due by partition. KeyfoldError `refused` while this node's clock is not to be believed."""
         now, state = self._clock.utc(), self._state()
-        others, nodes = self._clocks()
-        problem = expiry.clock_problem(now, state, others, nodes, accept_pause=accept_pause)
-        if problem:
-            raise KeyfoldError(
-                "refused",
-                f"invalidated objects do not expire: {problem}",
-                not_done="nothing was expired; what is invalidated stays",
-                next_step="set the clocks right (timedatectl, chronyc tracking); if they are: keyfold object expire "
-                "--accept-pause",
-            )
+        self.require_clock(accept_pause=accept_pause)
         by_partition: dict[str, list[Entry]] = defaultdict(list)
         for item in self._store.scan(keys.INVALIDATED):
             name, _, file = item.key.removeprefix(keys.INVALIDATED).partition("/")

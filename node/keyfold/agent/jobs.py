@@ -20,6 +20,8 @@ from keyfold.replication import keys
 from keyfold.store.interface import Put, Store, Unchanged
 
 _BACKUP = "backup"
+# What a run is called, where that is not the job's own name.
+_RUNS = {"media": "job on offline media"}
 
 
 class Jobs:
@@ -70,8 +72,8 @@ class Jobs:
         if self._config.site_role != _BACKUP:
             raise KeyfoldError(
                 "invalid",
-                f"the node {self._config.node} is not in the backup site: a {job} does not run here",
-                not_done=f"no {job} was begun",
+                f"the node {self._config.node} is not in the backup site: a {_run(job)} does not run here",
+                not_done=f"no {_run(job)} was begun",
                 next_step="run the command on a node of the backup site (keyfold status shows site roles)",
             )
 
@@ -82,12 +84,16 @@ def _name(job: str) -> str:
     return job
 
 
+def _run(job: str) -> str:
+    return _RUNS.get(job, job)
+
+
 def _running(job: str, holder: Mapping[str, str]) -> KeyfoldError:
     node = holder.get("node", "another node")
     return KeyfoldError(
         "conflict",
-        f"a {job} is under way on {node} since {holder.get('started', 'just now')}",
-        not_done=f"no second {job} was begun",
+        f"a {_run(job)} is under way on {node} since {holder.get('started', 'just now')}",
+        not_done=f"no second {_run(job)} was begun",
         next_step=f"wait for it (on {node}: systemctl status keyfold-{job}); if that node is lost, "
         f"its hold ends within {LEASE_SECONDS} s",
     )

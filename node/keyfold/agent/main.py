@@ -18,6 +18,7 @@ from keyfold.agent.handover import Handover
 from keyfold.agent.jobs import Jobs
 from keyfold.agent.logins import Logins
 from keyfold.agent.machine import Machine
+from keyfold.agent.media import Media
 from keyfold.agent.partitions import Partitions
 from keyfold.agent.rebuilding import Rebuilding
 from keyfold.agent.restoring import Restoring
@@ -27,6 +28,7 @@ from keyfold.agent.shadows import Shadows
 from keyfold.agent.subscriber import SubscriberOperations
 from keyfold.approval.gate import Gate
 from keyfold.clock import SystemClock
+from keyfold.custody.media_keys import TokenMediaKeys
 from keyfold.errors import KeyfoldError
 from keyfold.replication.base import open_base
 from keyfold.store import open_store
@@ -40,7 +42,10 @@ def operations(service: Service, handover: Handover | None = None) -> dict[str, 
     logins = Logins(service.logins)
     gate = Gate(service.store, service.clock)
     shadows = Shadows(service, partitions, gate)
-    custody = CustodyOperations(BackupKeys(service), Rebuilding(service))
+    media_keys = TokenMediaKeys(service.config.state / "agent")
+    media_keys.clear()
+    media = Media(service, media_keys)
+    custody = CustodyOperations(BackupKeys(service), Rebuilding(service, media))
     admin = AdminOperations(service, Genesis(service), partitions)
     restoring = Restoring(service, partitions, gate).table()
     return {
@@ -48,6 +53,7 @@ def operations(service: Service, handover: Handover | None = None) -> dict[str, 
         **custody.table(),
         **logins.table(),
         **{name: administrator_only(operation) for name, operation in restoring.items()},
+        **media.table(),
         **Jobs(service.config, service.store, service.clock).table(),
         **SubscriberOperations(service, partitions).table(),
         "partition_unlock": administrator_only(logins.unlock),

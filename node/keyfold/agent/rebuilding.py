@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keyfold.agent.media import Media
 from keyfold.agent.service import Service
 from keyfold.audit.entry import REBUILD
 from keyfold.audit.note import note
@@ -48,9 +49,10 @@ _PASSING = (
 
 
 class Rebuilding:
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, media: Media) -> None:
         self._service = service
         self._store = service.store
+        self._media = media
 
     def entries(self, revision: int) -> Iterator[KeyValue]:
         """What lasts of the cluster at `revision`, but for its objects: what the cluster's own archive holds."""
@@ -137,6 +139,8 @@ class Rebuilding:
 
     def end(self, row: Row) -> dict[str, Any]:
         """`{"cluster"}`: the rebuild is over; the cluster's row is again the one in the archive."""
+        self._rebuilding()
+        self._media.bring_back()
         item, cluster = self._rebuilding()
         now = stamp(self._service.clock.utc())
         begun = cluster.pop("rebuilding")

@@ -22,6 +22,7 @@ from keyfold.audit.note import note
 from keyfold.backup.archive import TOKEN_OBJECT
 from keyfold.clock import stamp
 from keyfold.errors import KeyfoldError
+from keyfold.media.register import RECORD_KIND
 from keyfold.partition.policy import check_name
 from keyfold.replication import keys
 from keyfold.replication.publish import BYTES_PER_TRANSACTION
@@ -161,7 +162,8 @@ class Restoring:
         granted = self._gate.check(
             approval, kind=KIND, partition=order.partition, subject=dict(request.own), resume=True
         )
-        recorded = self._store.get(keys.records(_SET_RECORDS, order.set_id))
+        place = (_SET_RECORDS, order.set_id) if order.medium is None else (RECORD_KIND, order.medium)
+        recorded = self._store.get(keys.records(*place))
         if recorded is not None and json.loads(recorded.value)["manifest_sha256"] != order.manifest_sha256:
             raise KeyfoldError(
                 "unapproved",

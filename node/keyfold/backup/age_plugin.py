@@ -19,7 +19,10 @@ from keyfold.custody.token_keys import TokenSystemKeys
 from keyfold.errors import KeyfoldError
 from keyfold.partition.policy import SYSTEM
 
-FOREIGN = "this is a backup of another cluster: it is encrypted to a key this cluster does not have"
+FOREIGN = (
+    "this is a backup of another cluster: it is encrypted to a key this cluster does not have, "
+    "or, on an offline medium, does not have any more"
+)
 
 OpenKeys = Callable[[], SystemKeys]
 
@@ -161,14 +164,14 @@ class _Unwrapping(_Machine):
         return found
 
     def _unwrapped(self, wanted: list[tuple[str, int, stanza.WrappedKey]], keys: SystemKeys) -> list[Stanza]:
-        epochs = {recipient.tag(point): (epoch, point) for epoch, point in keys.backup_public_keys().items()}
+        pairs = {recipient.tag(point): (label, point) for label, point in keys.opening_keys().items()}
         file_keys: dict[str, Stanza] = {}
         for file, index, wrapped in wanted:
-            if wrapped.tag not in epochs:
+            if wrapped.tag not in pairs:
                 return [Stanza("msg", body=FOREIGN.encode())]
-            epoch, point = epochs[wrapped.tag]
+            label, point = pairs[wrapped.tag]
             try:
-                file_key = stanza.unwrap(wrapped, point, partial(keys.ecdh, epoch=epoch))
+                file_key = stanza.unwrap(wrapped, point, partial(keys.ecdh, label=label))
             except ValueError as error:
                 self.fail(f"the header was altered: {error}", "stanza", file, str(index))
                 return []

@@ -29,6 +29,8 @@ DOMAIN = b"keyfold backup manifest v1\0"
 DAILY = "daily"
 # What a partition held before a restore changed or removed something of it.
 SAFETY = "safety"
+# On an offline medium, sealed to the medium's own key, in no chain with the others.
+MEDIUM = "medium"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class Manifest:
     differences: tuple[Difference, ...]
     # From format 2 on:
     backup_epoch: int = 1
-    """Of the backup key and of the key that signed."""
+    """Of the backup key and of the key that signed; on a medium, whose key has no epoch, of the latter."""
     root_fingerprint: str = ""
     """Of the root that all of the cluster's keys derive from; "" where there was no ceremony."""
     share_identifier: int = -1

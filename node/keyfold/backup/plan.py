@@ -21,6 +21,33 @@ class PublishedSet:
     manifest_sha256: str
 
 
+def named(partitions: Sequence[Partition], asked: Sequence[str]) -> list[Partition]:
+    """The partitions `asked` for, by name, whatever their package: an offline medium is the exception.
+
+    KeyfoldError `invalid` if none is named, `not_found` for one there is not.
+    """
+    there = {partition.name: partition for partition in partitions}
+    if not asked:
+        raise KeyfoldError(
+            "invalid",
+            "no partition is named",
+            not_done="no backup was made",
+            next_step="name the partitions that the medium is for: --partition",
+        )
+    _require_known(asked, there)
+    return [there[name] for name in sorted(set(asked))]
+
+
+def _require_known(asked: Iterable[str], there: Mapping[str, Partition]) -> None:
+    if unknown := sorted(set(asked) - set(there)):
+        raise KeyfoldError(
+            "not_found",
+            f"there is no partition {', '.join(unknown)}",
+            not_done="no backup was made",
+            next_step="keyfold partition list",
+        )
+
+
 def eligible(
     partitions: Sequence[Partition], packages: Mapping[str, Package], asked: Sequence[str] = ()
 ) -> list[Partition]:
@@ -29,14 +56,7 @@ def eligible(
     KeyfoldError `not_found` or `invalid` if one that was asked for is unknown or is not entitled to backups.
     """
     there = {partition.name: partition for partition in partitions}
-    unknown = sorted(set(asked) - set(there))
-    if unknown:
-        raise KeyfoldError(
-            "not_found",
-            f"there is no partition {', '.join(unknown)}",
-            not_done="no backup was made",
-            next_step="keyfold partition list",
-        )
+    _require_known(asked, there)
     entitled = {name for name, partition in there.items() if _entitled(partition, packages)}
     without = sorted(set(asked) - entitled)
     if without:

@@ -18,7 +18,7 @@ from keyfold.backup.cluster_archive import FORMAT as CLUSTER_FORMAT
 from keyfold.backup.cluster_archive import STEM as CLUSTER_STEM
 from keyfold.backup.cluster_archive import ClusterArchiveWriter, ClusterLabel
 from keyfold.backup.manifest import ArchiveEntry, Difference, Manifest
-from keyfold.backup.plan import PublishedSet, differences, eligible, made_lately, next_in_chain
+from keyfold.backup.plan import PublishedSet, differences, eligible, made_lately, named, next_in_chain
 from keyfold.backup.progress import Progress
 from keyfold.backup.spool import backup_run
 from keyfold.backup.upload import Uploads, publish_manifest, upload_archive
@@ -55,6 +55,14 @@ class _Sealed:
     sha256: str
     objects: int
     differing: tuple[Difference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """What archives are sealed to: age's recipient, and the key's fingerprint for the manifest."""
+
+    recipient: str
+    fingerprint: str
 
 
 class Backup:
@@ -102,23 +110,37 @@ class Backup:
                 return None
             return self._publish(plan, spool, hold, retention_class)
 
+    def run_for_medium(self, asked: Sequence[str], sealing: Sealing) -> Manifest:
+        """Make the one set of an offline medium, sealed to the medium's own key, in no chain with the store's.
+
+        The cluster's own archive is not in it, for that holds the keys of other media. Nor is it recorded as a backup
+        set: the register of media has it. Errors as `run`, and those of `plan.named`.
+        """
+        with backup_run(self._config.state / "spool") as spool, self._cluster.hold(JOB, self._clock) as hold:
+            plan = BackupPlan(1, "", tuple(named(self._cluster.partitions(), asked)))
+            return self._publish(plan, spool, hold, manifest.MEDIUM, sealing)
+
     def _made_lately(self, plan: BackupPlan) -> bool:
         records = sets.without_safety(self._cluster.records(sets.RECORD_KIND))
         return made_lately(records, plan.partitions, self._clock.utc(), DAILY_WITHIN) is not None
 
-    def _publish(self, plan: BackupPlan, spool: Path, hold: Hold, retention_class: str) -> Manifest:
+    def _publish(
+        self, plan: BackupPlan, spool: Path, hold: Hold, retention_class: str, sealing: Sealing | None = None
+    ) -> Manifest:
         now = self._clock.utc()
         set_id = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         cluster = self._cluster.identity()
+        to = sealing or Sealing(cluster.backup_recipient, cluster.backup_key_fingerprint)
         place = self._make_place(cluster.uuid, set_id)
         with Uploads[_Sealed, ArchiveEntry](lambda one: self._upload(place, one)) as uploads:
-            revision, sealed = self._seal(plan, set_id, cluster, spool, uploads)
-            uploads.begin(self._seal_cluster(set_id, cluster, revision, spool))
-            *archives, own = uploads.ended()
+            revision, sealed = self._seal(plan, set_id, cluster.uuid, to.recipient, spool, uploads)
+            if sealing is None:
+                uploads.begin(self._seal_cluster(set_id, cluster, revision, spool))
+            archives = uploads.ended()
         made = Manifest(
             format=manifest.FORMAT,
             cluster_uuid=cluster.uuid,
-            backup_key_fingerprint=cluster.backup_key_fingerprint,
+            backup_key_fingerprint=to.fingerprint,
             signing_key_fingerprint=cluster.signing_key_fingerprint,
             set_id=set_id,
             sequence=plan.sequence,
@@ -127,11 +149,11 @@ class Backup:
             retention_class=retention_class,
             revision=revision,
             node=self._config.node,
-            partitions=tuple(archives),
+            partitions=tuple(archives[: len(sealed)]),
             differences=tuple(difference for one in sealed for difference in one.differing),
             backup_epoch=cluster.backup_epoch,
             **_custody(cluster),
-            cluster=(own,),
+            cluster=tuple(archives[len(sealed) :]),
         )
         document = manifest.signed(made, lambda body: self._sign(body, cluster.backup_epoch))
         manifest.verify(document, cluster.signer)
@@ -140,7 +162,8 @@ class Backup:
         # Two sets of one number would break the chain: only who certainly holds the job publishes.
         hold.require()
         publish_manifest(self._remote, place, file, manifest.sha256(document), self._clock)
-        self._cluster.put_record(sets.RECORD_KIND, set_id, _record(made, document))
+        if sealing is None:
+            self._cluster.put_record(sets.RECORD_KIND, set_id, _record(made, document))
         return made
 
     def _make_place(self, cluster_uuid: str, set_id: str) -> str:
@@ -153,7 +176,8 @@ class Backup:
         self,
         plan: BackupPlan,
         set_id: str,
-        cluster: ClusterIdentity,
+        cluster_uuid: str,
+        recipient: str,
         spool: Path,
         uploads: Uploads[_Sealed, ArchiveEntry],
     ) -> tuple[int, list[_Sealed]]:
@@ -164,11 +188,9 @@ class Backup:
         sealed = []
         with Progress("sealing", sum(row.objects for row in rows)) as bar:
             for name, group in groupby(objects, key=lambda item: item.partition):
-                label = Label(FORMAT, cluster.uuid, set_id, name, partitions[name].uuid)
+                label = Label(FORMAT, cluster_uuid, set_id, name, partitions[name].uuid)
                 target = spool / f"{name}.age"
-                sealed.append(
-                    self._archive(partitions[name], label, group, revision, cluster.backup_recipient, target, bar)
-                )
+                sealed.append(self._archive(partitions[name], label, group, revision, recipient, target, bar))
                 uploads.begin(sealed[-1])
         return revision, sealed
 

@@ -1,4 +1,4 @@
-"""A file key wrapped to the cluster's backup key: one age recipient stanza (docs/formats.md).
+"""A secret wrapped to the cluster's backup key; of a file key that is one age recipient stanza (docs/formats.md).
 
 -> keyfold-p256 base64(tag) base64(ephemeral share, compressed)
 base64(ChaCha20-Poly1305(wrap key, nonce 0, file key))
@@ -53,24 +53,24 @@ class WrappedKey:
         return cls(key_tag, share, stanza.body)
 
 
-def wrap(file_key: bytes, point: bytes) -> WrappedKey:
-    """Wrap age's 16-byte file key to the public key `point`; needs nothing else."""
+def wrap(secret: bytes, point: bytes, info: bytes = _INFO) -> WrappedKey:
+    """Wrap a secret, by default age's 16-byte file key, to the public key `point`; needs nothing else."""
     ephemeral = ec.generate_private_key(ec.SECP256R1())
     share = ephemeral.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
     shared = ephemeral.exchange(ec.ECDH(), recipient.public_key(point))
-    body = ChaCha20Poly1305(_wrap_key(shared, share, point)).encrypt(_NONCE, file_key, None)
+    body = ChaCha20Poly1305(_wrap_key(shared, share, point, info)).encrypt(_NONCE, secret, None)
     return WrappedKey(recipient.tag(point), share, body)
 
 
-def unwrap(wrapped: WrappedKey, point: bytes, ecdh: Callable[[bytes], bytes]) -> bytes:
-    """The file key. `ecdh` takes a 65-byte point and gives 32 bytes; ValueError if the stanza was altered."""
+def unwrap(wrapped: WrappedKey, point: bytes, ecdh: Callable[[bytes], bytes], info: bytes = _INFO) -> bytes:
+    """The secret. `ecdh` takes a 65-byte point and gives 32 bytes; ValueError if the stanza was altered."""
     shared = ecdh(recipient.uncompressed(wrapped.share))
     try:
-        return ChaCha20Poly1305(_wrap_key(shared, wrapped.share, point)).decrypt(_NONCE, wrapped.body, None)
+        return ChaCha20Poly1305(_wrap_key(shared, wrapped.share, point, info)).decrypt(_NONCE, wrapped.body, None)
     except InvalidTag as error:
         raise ValueError("the wrapped key was altered") from error
 
 
-def _wrap_key(shared: bytes, share: bytes, point: bytes) -> bytes:
+def _wrap_key(shared: bytes, share: bytes, point: bytes, info: bytes) -> bytes:
     salt = share + recipient.compressed(point)
-    return HKDF(algorithm=SHA256(), length=32, salt=salt, info=_INFO).derive(shared)
+    return HKDF(algorithm=SHA256(), length=32, salt=salt, info=info).derive(shared)

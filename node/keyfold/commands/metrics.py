@@ -17,6 +17,7 @@ from keyfold.commands.backup_store import reader
 from keyfold.context import Context
 from keyfold.drill import run as drill
 from keyfold.errors import KeyfoldError
+from keyfold.media import register as media_register
 from keyfold.metrics.collect import Answers, collect
 from keyfold.metrics.text import render
 
@@ -35,11 +36,12 @@ def _run(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
 
 def _ask(context: Context) -> Answers:
     """An agent or a store that does not answer is a figure, not an error."""
-    status, problem, backup_sets, drills = None, "", {}, {}
+    status, problem, backup_sets, drills, media = None, "", {}, {}, {}
     cluster = ClusterState(context.agent)
     try:
         status = context.agent.call("status")
         backup_sets, drills = cluster.records(sets.RECORD_KIND), cluster.records(drill.RECORD_KIND)
+        media = cluster.records(media_register.RECORD_KIND)
     except KeyfoldError as error:
         status, problem = None, error.code
     return Answers(
@@ -50,6 +52,7 @@ def _ask(context: Context) -> Answers:
         problem=problem,
         backup_sets=backup_sets,
         drills=drills,
+        media=media,
         packages=context.config.packages,
         store=_store(context),
     )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import pwd
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -23,7 +21,13 @@ from keyfold.backup.run import Backup
 from keyfold.commands.arguments import Subparsers, command, group, standard_input, table
 from keyfold.commands.backup import sign_with_system
 from keyfold.commands.backup_store import reader, writer
+from keyfold.commands.caller import caller
+from keyfold.commands.media import block
 from keyfold.context import Context
+from keyfold.media.ending import register as registered
+from keyfold.media.look import MediumState, checked_set, require_living
+from keyfold.media.register import find
+from keyfold.remote import Remote
 from keyfold.restore.order import KIND, MERGE, MODES, PIN_KEEP, PIN_RESTORE, Order, invalid, order_of
 from keyfold.restore.report import as_reply, pin_sentence
 from keyfold.restore.run import Restore
@@ -38,6 +42,7 @@ def register(subparsers: Subparsers) -> None:
     for parser in (draft, preview):
         parser.add_argument("--partition", metavar="NAME", help="without it: every partition of the set")
         parser.add_argument("--set", metavar="ID", default=sets.LATEST, help="a set's ID (default: %(default)s)")
+        parser.add_argument("--medium", metavar="MEDIUM", help="an offline medium that is plugged in, not the store")
         parser.add_argument("--mode", choices=MODES, default=MERGE)
         parser.add_argument("--as", dest="target", metavar="NAME", help="the new partition, with mode side-by-side")
         parser.add_argument(
@@ -65,10 +70,10 @@ def register(subparsers: Subparsers) -> None:
         )
 
 
-def _order(args: argparse.Namespace, *, chargeable: bool = True) -> Order:
+def _order(args: argparse.Namespace, medium: str | None, *, chargeable: bool = True) -> Order:
     selection = Selection(tuple(args.label), tuple(args.id), tuple(args.classes))
     pin = args.pin == PIN_RESTORE
-    return Order(args.partition, args.set, "", args.mode, selection, pin, args.target, chargeable)
+    return Order(args.partition, args.set, "", args.mode, selection, pin, args.target, chargeable, medium)
 
 
 def _approval(args: argparse.Namespace) -> dict[str, Any]:
@@ -79,11 +84,26 @@ def _approval(args: argparse.Namespace) -> dict[str, Any]:
 
 
 @contextmanager
-def _restore(context: Context) -> Iterator[Restore]:
-    config, cluster = context.config, ClusterState(context.agent)
-    with reader(context) as remote:
-        safety = partial(_safety, context)
-        yield Restore(cluster, remote, config.state, config.packages, context.clock, safety)
+def _source(context: Context, medium: str | None) -> Iterator[tuple[ClusterState, Remote, str | None]]:
+    """Where the set lies, the cluster as seen from there, and the medium's ID; `medium`: its ID or name."""
+    if medium is None:
+        with reader(context) as remote:
+            yield ClusterState(context.agent), remote, None
+        return
+    found = find(registered(context.agent), medium)
+    require_living(found)
+    with block(context).opened(found.device) as remote:
+        cluster = MediumState(context.agent, found)
+        checked_set(remote, cluster.identity(), found)
+        yield cluster, remote, found.id
+
+
+@contextmanager
+def _restore(context: Context, medium: str | None) -> Iterator[tuple[Restore, str | None]]:
+    """`medium` as `_source` has it, then its ID."""
+    config, safety = context.config, partial(_safety, context)
+    with _source(context, medium) as (cluster, remote, medium_id):
+        yield Restore(cluster, remote, config.state, config.packages, context.clock, safety), medium_id
 
 
 def _safety(context: Context, partitions: Sequence[str]) -> str:
@@ -96,10 +116,9 @@ def _safety(context: Context, partitions: Sequence[str]) -> str:
 
 
 def _request(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
-    cluster = ClusterState(context.agent)
-    identity, records = cluster.identity(), cluster.records(sets.RECORD_KIND)
-    order = _order(args, chargeable=not args.not_chargeable)
-    with reader(context) as remote:
+    with _source(context, args.medium) as (cluster, remote, medium):
+        identity, records = cluster.identity(), cluster.records(sets.RECORD_KIND)
+        order = _order(args, medium, chargeable=not args.not_chargeable)
         stored, _ = sets.choose(sets.read_all(remote, identity.signer, records), args.set, records)
     fields = {
         "kind": KIND,
@@ -124,21 +143,20 @@ def _render_request(reply: Mapping[str, Any]) -> str:
 
 
 def _preview(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
-    with _restore(context) as restore:
-        if args.request is None:
-            return as_reply(restore.preview(_order(args)))
-        asked = parse(decode(_approval(args))[0])
-        return {**as_reply(restore.preview(order_of(asked), asked.id)), "ticket": asked.ticket}
+    if args.request is None:
+        with _restore(context, args.medium) as (restore, medium):
+            return as_reply(restore.preview(_order(args, medium)))
+    asked = parse(decode(_approval(args))[0])
+    order = order_of(asked)
+    with _restore(context, order.medium) as (restore, _):
+        return {**as_reply(restore.preview(order, asked.id)), "ticket": asked.ticket}
 
 
 def _apply(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
-    with _restore(context) as restore:
-        return as_reply(restore.apply(_approval(args), _caller()))
-
-
-def _caller() -> str:
-    """For the record: the person behind sudo, else the account this runs under."""
-    return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    approval = _approval(args)
+    medium = order_of(parse(decode(approval)[0])).medium
+    with _restore(context, medium) as (restore, _):
+        return as_reply(restore.apply(approval, caller()))
 
 
 def _render(reply: Mapping[str, Any]) -> str:

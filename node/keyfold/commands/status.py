@@ -9,6 +9,7 @@ from typing import Any
 from keyfold.commands.arguments import Subparsers, command, table
 from keyfold.commands.figures import FIGURE_TITLES, figures
 from keyfold.context import Context
+from keyfold.media.register import WARN_BEFORE, of_row
 
 
 def register(subparsers: Subparsers) -> None:
@@ -16,7 +17,12 @@ def register(subparsers: Subparsers) -> None:
 
 
 def _run(args: argparse.Namespace, context: Context) -> Mapping[str, Any]:
-    return context.agent.call("status")
+    now = context.clock.utc()
+    reply = context.agent.call("status")
+    media = [
+        {**one.as_row(), "days_left": one.left(now).days if one.lives else None} for one in map(of_row, reply["media"])
+    ]
+    return {**reply, "media": media}
 
 
 def render(reply: Mapping[str, Any]) -> str:
@@ -36,9 +42,23 @@ def render(reply: Mapping[str, Any]) -> str:
         if reply["partitions"]
         else "no partitions",
         _audit(reply["audit"]),
+        *_media(reply["media"]),
         f"last backup: {backup['set_id']} at {backup['created']}" if backup else "last backup: never",
     ]
     return "\n\n".join(parts)
+
+
+def _media(rows: list[dict[str, Any]]) -> list[str]:
+    """Nothing where there are none: media are the exception."""
+    if not rows:
+        return []
+    found = [("medium", "name", "its key")]
+    for row in rows:
+        left = row["days_left"]
+        told = "is destroyed, NOT CERTIFIED YET" if left is None else f"is destroyed in {left} days"
+        soon = left is not None and left <= WARN_BEFORE.days
+        found.append((row["id"], row["name"], f"{told}{': DUE SOON' if soon else ''}"))
+    return [table(found)]
 
 
 def _audit(audit: Mapping[str, Any]) -> str:

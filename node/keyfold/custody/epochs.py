@@ -34,7 +34,7 @@ def add_backup_epoch(
 
     KeyfoldError: denied (PIN), disk.
     """
-    with _copy(scratch, files, pin) as (token, directory):
+    with copied_token(scratch, files, pin) as (token, directory):
         reply = run_worker(
             {**token, "op": "import_backup", "root": root.hex(), "cluster_uuid": cluster_uuid, "epoch": epoch}
         )
@@ -44,13 +44,14 @@ def add_backup_epoch(
 
 def backup_key_files(scratch: Path, files: Mapping[str, bytes], pin: str, epoch: int) -> frozenset[str]:
     """The files that hold the private backup key of `epoch`; only a copy loses them. Errors as above."""
-    with _copy(scratch, files, pin) as (token, directory):
+    with copied_token(scratch, files, pin) as (token, directory):
         run_worker({**token, "op": "destroy_backup", "epoch": epoch})
         return frozenset(file for file in files if not (directory / file).exists())
 
 
 @contextmanager
-def _copy(scratch: Path, files: Mapping[str, bytes], pin: str) -> Iterator[tuple[Request, Path]]:
+def copied_token(scratch: Path, files: Mapping[str, bytes], pin: str) -> Iterator[tuple[Request, Path]]:
+    """The token (for `run_worker`) and its directory, while the block lasts; `scratch` goes with it."""
     directory = scratch / "tokens" / "00000000-0000-0000-0000-000000000000"
     try:
         with disk_errors(scratch):

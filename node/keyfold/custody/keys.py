@@ -38,8 +38,8 @@ def check_message(message: bytes) -> None:
 class SystemKeys(ABC):
     """Backup key pair (P-256), data key, manifest-signing and audit key (Ed25519) of one cluster.
 
-    It signs and names the backup key of one epoch, the current one; it opens what was encrypted to any epoch whose
-    private key the token still has.
+    It signs and names the backup key of one epoch, the current one; it opens what was encrypted to any key pair, of a
+    backup epoch or of an offline medium, whose private key the token still has.
 
     A context manager; `close` gives the token back. Raises KeyfoldError(not_found) where the token or a key is missing,
     KeyfoldError(denied) where the PIN is wrong.
@@ -54,12 +54,12 @@ class SystemKeys(ABC):
         """65 bytes: 0x04 | x | y (SEC 1, 2.3.3)."""
 
     @abstractmethod
-    def backup_public_keys(self) -> Mapping[int, bytes]:
-        """Epoch → public key, for every backup key pair whose private half is there."""
+    def opening_keys(self) -> Mapping[str, bytes]:
+        """Label → public key, for every key pair that opens archives and whose private half is there."""
 
     @abstractmethod
-    def ecdh(self, peer_point: bytes, epoch: int | None = None) -> bytes:
-        """32 bytes: x of the shared point of `epoch`'s key (None: the current one) with the 65-byte `peer_point`.
+    def ecdh(self, peer_point: bytes, label: str | None = None) -> bytes:
+        """32 bytes: x of the shared point of that key (None: the current backup key) with the 65-byte `peer_point`.
 
         KeyfoldError(invalid) if it is no point.
         """

@@ -11,20 +11,26 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from keyfold.custody.derive import data_key_message, derive
 from keyfold.custody.keys import SystemKeys, check_message, checked_peer
+from keyfold.custody.labels import backup_label, medium_label
 
 
 class MemorySystemKeys(SystemKeys):
-    """The keys of `root` (32 bytes) in cluster `cluster_uuid`: backup key pairs of `epochs`, the last being current."""
+    """The keys of `root` (32 bytes) in cluster `cluster_uuid`: backup key pairs of `epochs`, the last being current.
 
-    def __init__(self, root: bytes, cluster_uuid: str, epochs: Sequence[int] = (1,)) -> None:
+    `media`: private scalars of offline media by ID.
+    """
+
+    def __init__(
+        self, root: bytes, cluster_uuid: str, epochs: Sequence[int] = (1,), media: Mapping[str, int] | None = None
+    ) -> None:
         self._root = root
         self._cluster_uuid = cluster_uuid
         derived = {epoch: derive(root, cluster_uuid, epoch) for epoch in epochs}
         keys = derived[epochs[-1]]
-        self._pairs = {
-            epoch: ec.derive_private_key(one.backup_scalar, ec.SECP256R1()) for epoch, one in derived.items()
-        }
-        self._backup = self._pairs[epochs[-1]]
+        scalars = {backup_label(epoch): one.backup_scalar for epoch, one in derived.items()}
+        scalars |= {medium_label(medium): scalar for medium, scalar in (media or {}).items()}
+        self._pairs = {label: ec.derive_private_key(scalar, ec.SECP256R1()) for label, scalar in scalars.items()}
+        self._backup = self._pairs[backup_label(epochs[-1])]
         self._manifest = ed25519.Ed25519PrivateKey.from_private_bytes(keys.manifest_seed)
         self._audit = ed25519.Ed25519PrivateKey.from_private_bytes(keys.audit_seed)
 
@@ -35,11 +41,11 @@ class MemorySystemKeys(SystemKeys):
     def backup_public_key(self) -> bytes:
         return _point(self._backup)
 
-    def backup_public_keys(self) -> Mapping[int, bytes]:
-        return {epoch: _point(pair) for epoch, pair in self._pairs.items()}
+    def opening_keys(self) -> Mapping[str, bytes]:
+        return {label: _point(pair) for label, pair in self._pairs.items()}
 
-    def ecdh(self, peer_point: bytes, epoch: int | None = None) -> bytes:
-        pair = self._backup if epoch is None else self._pairs[epoch]
+    def ecdh(self, peer_point: bytes, label: str | None = None) -> bytes:
+        pair = self._backup if label is None else self._pairs[label]
         return pair.exchange(ec.ECDH(), checked_peer(peer_point))
 
     def sign(self, message: bytes) -> bytes:

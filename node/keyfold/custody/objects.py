@@ -1,6 +1,6 @@
-"""The cluster's keys as PKCS#11 objects: labels, and how derived keys are imported.
+"""The cluster's keys as PKCS#11 objects: how they are imported.
 
-Private halves are CKA_SENSITIVE and never CKA_EXTRACTABLE. Labels carry the epoch, so keys rotate side by side.
+Private halves are CKA_SENSITIVE and never CKA_EXTRACTABLE.
 """
 
 from __future__ import annotations
@@ -11,34 +11,13 @@ import PyKCS11
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from keyfold.custody.derive import DerivedKeys
+from keyfold.custody.derive import SCALAR_BYTES, DerivedKeys
+from keyfold.custody.labels import audit_label, backup_label, data_label, manifest_label
 
 # RFC 5480: the named curve secp256r1 as DER OBJECT IDENTIFIER.
 _P256 = bytes.fromhex("06082a8648ce3d030107")
 # PKCS#11 3.0, 2.3.10: the curve's name as DER PrintableString; SoftHSM 2.6.1 knows Ed25519 by this alone.
 _ED25519 = b"\x13\x0cedwards25519"
-
-
-def backup_label(epoch: int) -> str:
-    return f"keyfold-backup-{epoch}"
-
-
-def backup_epoch(label: str) -> int | None:
-    """The epoch in a backup key's label; None for any other label."""
-    epoch = label.removeprefix("keyfold-backup-")
-    return int(epoch) if epoch != label and epoch.isascii() and epoch.isdigit() else None
-
-
-def data_label(epoch: int) -> str:
-    return f"keyfold-data-{epoch}"
-
-
-def manifest_label(epoch: int) -> str:
-    return f"keyfold-manifest-{epoch}"
-
-
-def audit_label(epoch: int) -> str:
-    return f"keyfold-audit-{epoch}"
 
 
 def der_octets(value: bytes) -> bytes:
@@ -63,12 +42,17 @@ def import_keys(session: Any, keys: DerivedKeys, epoch: int) -> None:
 
 def import_backup_keys(session: Any, keys: DerivedKeys, epoch: int) -> None:
     """Create only what `rotate_backup_key` moves on: the backup key pair and the manifest-signing key pair."""
-    backup = ec.derive_private_key(keys.backup_scalar, ec.SECP256R1())
-    point = backup.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    label, use = backup_label(epoch), (PyKCS11.CKA_DERIVE, True)
-    _private(session, PyKCS11.CKK_EC, label, _P256, keys.backup_scalar.to_bytes(32, "big"), use)
-    _public(session, PyKCS11.CKK_EC, label, _P256, point)
+    import_opening_pair(session, backup_label(epoch), keys.backup_scalar)
     _signing_pair(session, manifest_label(epoch), keys.manifest_seed)
+
+
+def import_opening_pair(session: Any, label: str, scalar: int) -> bytes:
+    """Create the P-256 pair with this private scalar, for ECDH alone; returns its point (65 bytes)."""
+    public = ec.derive_private_key(scalar, ec.SECP256R1()).public_key()
+    point = public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    _private(session, PyKCS11.CKK_EC, label, _P256, scalar.to_bytes(SCALAR_BYTES, "big"), (PyKCS11.CKA_DERIVE, True))
+    _public(session, PyKCS11.CKK_EC, label, _P256, point)
+    return point
 
 
 def _signing_pair(session: Any, label: str, seed: bytes) -> None:

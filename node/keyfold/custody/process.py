@@ -23,9 +23,20 @@ class Request(TypedDict, total=False):
 
     `root` (hex) and `cluster_uuid` for both imports; `message` (hex) for sign; `epoch` for all but init and init_many;
     `tokens`, each of label, so_pin and pin, for init_many. `destroy_backup` destroys that epoch's private key only.
+    `medium` (ID) for both of media; `seal_to` (hex point) for add_medium, the copy `sealed` for import_medium.
     """
 
-    op: Literal["init", "init_many", "import", "import_backup", "destroy_backup", "data_key", "sign"]
+    op: Literal[
+        "init",
+        "init_many",
+        "import",
+        "import_backup",
+        "destroy_backup",
+        "data_key",
+        "sign",
+        "add_medium",
+        "import_medium",
+    ]
     conf: str
     label: str
     pin: str
@@ -35,6 +46,9 @@ class Request(TypedDict, total=False):
     message: str
     epoch: int
     tokens: list[dict[str, str]]
+    medium: str
+    seal_to: str
+    sealed: dict[str, str]
 
 
 def run_worker(request: Request) -> Any:

@@ -11,7 +11,8 @@ import PyKCS11
 
 from keyfold.custody.derive import data_key_message
 from keyfold.custody.keys import SystemKeys, check_message, checked_peer
-from keyfold.custody.objects import audit_label, backup_epoch, backup_label, data_label, der_octets, manifest_label
+from keyfold.custody.labels import audit_label, backup_label, data_label, manifest_label, opens_archives
+from keyfold.custody.objects import der_octets
 from keyfold.custody.softhsm import open_token, pkcs11_errors, softhsm
 from keyfold.errors import KeyfoldError
 
@@ -38,16 +39,15 @@ class TokenSystemKeys(SystemKeys):
     def backup_public_key(self) -> bytes:
         return self._point(backup_label(self._epoch))
 
-    def backup_public_keys(self) -> Mapping[int, bytes]:
+    def opening_keys(self) -> Mapping[str, bytes]:
         with pkcs11_errors(self._conf):
             found = self._session.findObjects([(PyKCS11.CKA_CLASS, PyKCS11.CKO_PRIVATE_KEY)])
             labels = [self._session.getAttributeValue(key, [PyKCS11.CKA_LABEL])[0] for key in found]
-        epochs = sorted(filter(None, map(backup_epoch, labels)))
-        return {epoch: self._point(backup_label(epoch)) for epoch in epochs}
+        return {label: self._point(label) for label in sorted(filter(opens_archives, labels))}
 
-    def ecdh(self, peer_point: bytes, epoch: int | None = None) -> bytes:
+    def ecdh(self, peer_point: bytes, label: str | None = None) -> bytes:
         checked_peer(peer_point)
-        key = self._find(PyKCS11.CKO_PRIVATE_KEY, backup_label(self._epoch if epoch is None else epoch))
+        key = self._find(PyKCS11.CKO_PRIVATE_KEY, label or backup_label(self._epoch))
         mechanism = PyKCS11.ECDH1_DERIVE_Mechanism(der_octets(peer_point))
         secret_template = [
             (PyKCS11.CKA_CLASS, PyKCS11.CKO_SECRET_KEY),

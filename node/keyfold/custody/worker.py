@@ -8,13 +8,18 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import PyKCS11
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from keyfold.backup import recipient
+from keyfold.custody import medium_copy
 from keyfold.custody.derive import DerivedKeys, derive
-from keyfold.custody.objects import backup_label, import_backup_keys, import_keys
+from keyfold.custody.labels import backup_label, medium_label
+from keyfold.custody.objects import import_backup_keys, import_keys, import_opening_pair
 from keyfold.custody.process import Request
 from keyfold.custody.softhsm import open_token, pkcs11_errors, softhsm
 from keyfold.custody.token_keys import TokenSystemKeys
@@ -32,6 +37,10 @@ def serve(request: Request) -> Mapping[str, object]:
         return _import(conf, request, import_keys if request["op"] == "import" else import_backup_keys)
     if request["op"] == "destroy_backup":
         return _destroy_backup(conf, request)
+    if request["op"] == "add_medium":
+        return _add_medium(conf, request)
+    if request["op"] == "import_medium":
+        return _import_medium(conf, request)
     with TokenSystemKeys(conf, request["label"], request["pin"], epoch=request["epoch"]) as keys:
         if request["op"] == "sign":
             return {"signature": keys.sign(bytes.fromhex(request["message"])).hex()}
@@ -91,6 +100,31 @@ def _destroy_backup(conf: Path, request: Request) -> dict[str, str]:
         for key in session.findObjects(template):
             session.destroyObject(key)
     return {}
+
+
+def _add_medium(conf: Path, request: Request) -> dict[str, Any]:
+    """The pair is random, and outside the token there is nothing of the private half but the sealed copy."""
+    medium, scalar = request["medium"], ec.generate_private_key(ec.SECP256R1()).private_numbers().private_value
+    with softhsm(conf) as library, pkcs11_errors(conf):
+        session = open_token(library, request["label"], request["pin"])
+        point = import_opening_pair(session, medium_label(medium), scalar)
+    return {"point": point.hex(), "sealed": medium_copy.seal(scalar, medium, bytes.fromhex(request["seal_to"]))}
+
+
+def _import_medium(conf: Path, request: Request) -> dict[str, Any]:
+    """`imported` False: the copy is sealed to a backup key that the token does not have, or it was altered."""
+    medium, sealed = request["medium"], request["sealed"]
+    with TokenSystemKeys(conf, request["label"], request["pin"]) as keys:
+        pairs = {recipient.tag(point): (label, point) for label, point in keys.opening_keys().items()}
+        try:
+            label, point = pairs[medium_copy.tag(sealed)]
+            scalar = medium_copy.unseal(sealed, medium, point, partial(keys.ecdh, label=label))
+        except (ValueError, KeyError):
+            return {"imported": False}
+    with softhsm(conf) as library, pkcs11_errors(conf):
+        session = open_token(library, request["label"], request["pin"])
+        import_opening_pair(session, medium_label(medium), scalar)
+    return {"imported": True}
 
 
 def main() -> None:

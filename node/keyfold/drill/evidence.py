@@ -8,20 +8,17 @@ Pure. What is wrong with evidence is KeyfoldError `refused`.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from keyfold.backup.archive import canonical
+from keyfold.backup import statement
 from keyfold.backup.manifest import Cluster
 from keyfold.errors import KeyfoldError
 
@@ -98,8 +95,7 @@ def canary_signed(proof: CanaryProof, drill_id: str) -> bool:
 
 def signed(evidence: Evidence, sign: Callable[[bytes], bytes]) -> bytes:
     """The document to keep; `sign` makes the cluster's Ed25519 signature."""
-    body = canonical(asdict(evidence))
-    return _document(body, sign(DOMAIN + body), evidence.signing_key_fingerprint)
+    return statement.signed(asdict(evidence), DOMAIN, sign)
 
 
 def verify(document: bytes, cluster: Cluster, canary_keys: Mapping[str, str]) -> Evidence:
@@ -108,43 +104,25 @@ def verify(document: bytes, cluster: Cluster, canary_keys: Mapping[str, str]) ->
     `canary_keys`: drill-independent public keys the cluster has recorded (hex, by partition UUID). KeyfoldError
     `refused`: altered, cut short, another cluster's, or of a format this Keyfold does not know.
     """
-    lines = document.split(b"\n")
     try:
-        if len(lines) != 3:
-            raise _refused("it is not two lines")
-        raw, seal = json.loads(lines[0]), json.loads(lines[1])
-        if raw["cluster_uuid"] != cluster.uuid:
-            raise _refused(f"it is of another cluster: {raw['cluster_uuid']}")
-        signature = base64.b64decode(seal["ed25519"], validate=True)
-        if _document(lines[0], signature, str(seal["key"])) != document:
-            raise _refused("it is not in canonical form")
-        key = cluster.key(str(seal["key"]))
-        Ed25519PublicKey.from_public_bytes(key).verify(signature, DOMAIN + lines[0])
+        raw = statement.opened(document, DOMAIN, cluster, FORMAT)
         evidence = _parse(raw)
-        if evidence.signing_key_fingerprint != seal["key"] or canonical(asdict(evidence)) != lines[0]:
-            raise _refused("it is not in canonical form")
-        proof = evidence.canary
-        if proof is not None and (
-            proof.public_key not in canary_keys.values() or not canary_signed(proof, evidence.drill_id)
-        ):
-            raise _refused("the canary's signature in it is not that of this cluster's canary")
-    except InvalidSignature as error:
-        raise _refused("its signature is not this cluster's, or it was altered") from error
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise _refused(str(error)) from error
+    if asdict(evidence) != raw | {"partitions": tuple(raw["partitions"])}:
+        raise _refused("it is not in canonical form")
+    proof = evidence.canary
+    if proof is not None and (
+        proof.public_key not in canary_keys.values() or not canary_signed(proof, evidence.drill_id)
+    ):
+        raise _refused("the canary's signature in it is not that of this cluster's canary")
     return evidence
-
-
-def _document(body: bytes, signature: bytes, key: str) -> bytes:
-    return body + b"\n" + canonical({"ed25519": base64.b64encode(signature).decode(), "key": key}) + b"\n"
 
 
 _NUMBERS = ("format", "seconds", "sequence", "objects")
 
 
 def _parse(raw: Mapping[str, Any]) -> Evidence:
-    if raw["format"] != FORMAT:
-        raise ValueError(f"it has format {raw['format']}, this Keyfold reads {FORMAT}")
     parts = tuple(Restored(**_typed(Restored, one)) for one in raw["partitions"])
     proof = None if raw["canary"] is None else CanaryProof(**_typed(CanaryProof, raw["canary"]))
     simple = _typed(Evidence, {key: value for key, value in raw.items() if key not in ("partitions", "canary")})

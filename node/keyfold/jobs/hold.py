@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from keyfold.clock import Clock
 from keyfold.errors import KeyfoldError
 
-JOBS = ("backup", "drill")
+JOBS = ("backup", "drill", "media")
 LEASE_SECONDS = 60
 _RENEW_SECONDS = 15.0
 # What is left of the lease when something irrevocable begins.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from keyfold.backup import sets
+from keyfold.media.register import of_rows
 from keyfold.metrics.text import Family, Sample, each, one
 from keyfold.package import Package
 
@@ -31,6 +32,7 @@ class Answers:
     problem: str = ""
     backup_sets: Records = field(default_factory=dict)
     drills: Records = field(default_factory=dict)
+    media: Records = field(default_factory=dict)
     packages: Mapping[str, Package] = field(default_factory=dict)
     store: tuple[bool, int | None] | None = None
 
@@ -51,6 +53,7 @@ def _all(answers: Answers) -> Iterator[Family]:
         yield from _partitions(answers.status["partitions"], backups, answers.packages)
         yield from _backup(backups)
         yield from _drill(answers.drills)
+        yield from _media(answers.media, answers.now)
     if answers.store is not None:
         yield one("store_up", "Whether the backup store answers this node.", answers.store[0])
         if answers.store[1] is not None:
@@ -167,6 +170,22 @@ def _drill(records: Records) -> Iterator[Family]:
     if newest is not None:
         yield one("drill_last_passed", "Whether the newest drill passed.", bool(newest["passed"]))
         yield one("drill_last_seconds", "How long it took.", newest["seconds"])
+
+
+def _media(records: Records, now: datetime) -> Iterator[Family]:
+    media = of_rows(records)
+    yield each(
+        "media_days_left",
+        "Days until the key of this offline medium is destroyed; negative: it is overdue.",
+        "medium",
+        ((one.id, one.left(now) / timedelta(days=1)) for one in media if one.lives),
+    )
+    yield each(
+        "media_uncertified",
+        "Offline media whose keys are destroyed, and not certified to be gone from every node and etcd's history.",
+        "medium",
+        ((one.id, 1) for one in media if not one.lives and not one.certificate),
+    )
 
 
 def _at(text: str) -> float:

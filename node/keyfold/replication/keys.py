@@ -23,7 +23,9 @@ AUDIT_CHAIN = PREFIX + "audit/chain/"
 AUDIT_HEAD = PREFIX + "audit/head"
 # Under a lease: the node that links notes into the chain.
 AUDIT_WRITER = PREFIX + "audit/writer"
-# Under a lease: the run of a backup or a drill.
+# Copies of offline media's private keys, sealed to the backup key, for a rebuild.
+MEDIA_KEYS = PREFIX + "media_keys/"
+# Under a lease: the run of a backup, a drill, or of what is done to offline media.
 JOBS = PREFIX + "jobs/"
 OFFICERS = PREFIX + "officers"
 APPROVALS = PREFIX + "approvals/"
@@ -69,6 +71,10 @@ def records(kind: str, record: str = "") -> str:
 
 def audit_entry(seq: int) -> str:
     return f"{AUDIT_CHAIN}{seq:016}"
+
+
+def medium_key(medium: str) -> str:
+    return MEDIA_KEYS + medium
 
 
 def approval(request_id: str) -> str:

@@ -17,7 +17,7 @@ KIND = "restore"
 MERGE, REPLACE, SIDE_BY_SIDE = "merge", "replace", "side-by-side"
 MODES = (MERGE, REPLACE, SIDE_BY_SIDE)
 PIN_KEEP, PIN_RESTORE = "keep", "restore"
-_FIELDS = frozenset({"set", "manifest_sha256", "mode", "labels", "ids", "classes", "pin", "as", "chargeable"})
+_FIELDS = frozenset({"set", "manifest_sha256", "medium", "mode", "labels", "ids", "classes", "pin", "as", "chargeable"})
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -26,6 +26,7 @@ class Order:
     """`partition` None: every partition of the set. `set_id`: an ID, or `latest` in a preview that nobody signs.
 
     `manifest_sha256`: hex, "" only in such a preview. `target`: the new partition's name in mode `side-by-side`.
+    `medium`: ID of the offline medium that has the set; None: the store has it.
     """
 
     partition: str | None
@@ -36,6 +37,7 @@ class Order:
     restore_pin: bool = False
     target: str | None = None
     chargeable: bool = True
+    medium: str | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -59,6 +61,7 @@ class Order:
         return {
             "set": self.set_id,
             "manifest_sha256": self.manifest_sha256,
+            **({} if self.medium is None else {"medium": self.medium}),
             "mode": self.mode,
             **({} if self.target is None else {"as": self.target}),
             **{name: list(values) for name, values in lists.items() if values},
@@ -95,6 +98,7 @@ def order_of(request: Request) -> Order:
         restore_pin=own.get("pin") == PIN_RESTORE,
         target=check_name(own["as"]) if "as" in own else None,
         chargeable=own.get("chargeable", True),
+        medium=_text(own, "medium") if "medium" in own else None,
     )
 
 

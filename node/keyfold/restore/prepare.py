@@ -11,7 +11,7 @@ from typing import BinaryIO
 from keyfold.backup import sets
 from keyfold.backup.archive import TOKEN_OBJECT, ArchivedObject
 from keyfold.backup.cluster import ClusterIdentity, ClusterState, Partition
-from keyfold.backup.manifest import ArchiveEntry, Manifest
+from keyfold.backup.manifest import MEDIUM, ArchiveEntry, Manifest
 from keyfold.backup.sets import StoredSet
 from keyfold.backup.spool import scratch_file
 from keyfold.clock import Clock, stamp
@@ -90,6 +90,8 @@ class Preparation:
                 download(self._remote, identity.uuid, manifest, entry, ciphertext)
                 keep = None if order.partition is None else order.selection
                 index = read_index(ciphertext, identity, manifest, entry, keep)
+                if manifest.retention_class != MEDIUM:
+                    self._check_package(index, live.get(entry.name))
                 partitions.append(self._planned(order, index, ciphertext, live, request_id))
             yield Prepared(identity, manifest, stored.manifest_sha256, tuple(partitions))
 
@@ -100,7 +102,6 @@ class Preparation:
         there = live.get(name)
         declared = index.row if there is None else there.row
         package = str(declared["package"])
-        check_package(name, package, bool(declared["backup"]), self._packages)
         if order.target is not None:
             # The policy and package of today, not those of the time of the backup.
             index = beside(replace(index, row=declared), order.target, request_id, stamp(self._clock.utc()))
@@ -111,6 +112,11 @@ class Preparation:
             check_same_token(there, index.row)
         state = None if there is None else self._state(name, order, index)
         return PreparedPartition(index, ciphertext, state, plan(name, index.objects, order, state), package)
+
+    def _check_package(self, index: ArchiveIndex, there: Partition | None) -> None:
+        """Not where the set is on an offline medium: that is an exception made for partitions of any package."""
+        declared = index.row if there is None else there.row
+        check_package(str(index.row["name"]), str(declared["package"]), bool(declared["backup"]), self._packages)
 
     def _state(self, name: str, order: Order, index: ArchiveIndex) -> State:
         """Of a few keys only these are looked at: in `merge` nothing else can matter."""

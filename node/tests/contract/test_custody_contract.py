@@ -27,8 +27,8 @@ from keyfold.custody.create import (
 )
 from keyfold.custody.derive import derive
 from keyfold.custody.keys import SystemKeys
+from keyfold.custody.labels import audit_label, backup_label, data_label, manifest_label
 from keyfold.custody.memory_keys import MemorySystemKeys
-from keyfold.custody.objects import audit_label, backup_label, data_label, manifest_label
 from keyfold.custody.softhsm import open_token, softhsm
 from keyfold.custody.token_keys import TokenSystemKeys
 from keyfold.errors import KeyfoldError

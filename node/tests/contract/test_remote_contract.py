@@ -1,4 +1,4 @@
-"""What every Remote promises (keyfold/remote/interface.py), on memory and on five real WebDAV servers.
+"""What every Remote promises (keyfold/remote/interface.py), on memory, a directory and five real WebDAV servers.
 
 A server of one's own joins with KEYFOLD_WEBDAV_URL, KEYFOLD_WEBDAV_CA, KEYFOLD_WEBDAV_CERT and KEYFOLD_WEBDAV_KEY.
 """
@@ -20,6 +20,7 @@ from support.webdav_servers import SERVERS
 
 from keyfold.errors import KeyfoldError
 from keyfold.remote import ExpirableRemote, Remote
+from keyfold.remote.directory import DirectoryRemote
 from keyfold.remote.memory import MemoryExpirer
 from keyfold.remote.webdav import WebDavExpirer
 
@@ -28,7 +29,7 @@ from keyfold.remote.webdav import WebDavExpirer
 class Implementation:
     """Known differences: `put_new` on a taken name `overwrites`; an absent collection is a `vague` store_error."""
 
-    remote: ExpirableRemote
+    remote: Remote
     overwrites: bool = False
     vague: bool = False
 
@@ -53,8 +54,14 @@ def ones_own() -> Iterator[Implementation]:
         yield Implementation(remote)
 
 
-IMPLEMENTATIONS = ["memory", "wsgidav"] + (["server"] if "KEYFOLD_WEBDAV_URL" in os.environ else [])
+IMPLEMENTATIONS = ["memory", "directory", "wsgidav"] + (["server"] if "KEYFOLD_WEBDAV_URL" in os.environ else [])
 DEBIANS = [pytest.param(name, marks=pytest.mark.container) for name in SERVERS if name != "wsgidav"]
+
+
+# Nothing expires on a medium.
+of_expirable = pytest.mark.parametrize(
+    "implementation", [*(name for name in IMPLEMENTATIONS if name != "directory"), *DEBIANS], indirect=True
+)
 
 
 @pytest.fixture(scope="module", params=[*IMPLEMENTATIONS, *DEBIANS])
@@ -64,14 +71,23 @@ def implementation(
     if request.param == "memory":
         yield Implementation(MemoryExpirer())
         return
+    if request.param == "directory":
+        yield Implementation(DirectoryRemote(tmp_path_factory.mktemp("directory")))
+        return
     context = ones_own() if request.param == "server" else real(request.param, tmp_path_factory.mktemp(request.param))
     with context as made:
         yield made
 
 
 @pytest.fixture
-def remote(implementation: Implementation) -> ExpirableRemote:
+def remote(implementation: Implementation) -> Remote:
     return implementation.remote
+
+
+@pytest.fixture
+def expirable(remote: Remote) -> ExpirableRemote:
+    assert isinstance(remote, ExpirableRemote)
+    return remote
 
 
 @pytest.fixture
@@ -171,22 +187,27 @@ def test_a_name_that_could_leave_the_store_is_never_sent(remote: Remote, name: s
         put(remote, name, b"x")
 
 
-def test_a_removed_file_is_gone_and_its_neighbours_stay(remote: ExpirableRemote, place: str) -> None:
+@of_expirable
+def test_a_removed_file_is_gone_and_its_neighbours_stay(expirable: ExpirableRemote, remote: Remote, place: str) -> None:
     put(remote, f"{place}/a", b"x")
     put(remote, f"{place}/b", b"y")
-    remote.remove(f"{place}/a")
+    expirable.remove(f"{place}/a")
     assert [entry.name for entry in remote.list(place)] == ["b"]
 
 
-def test_a_removed_collection_is_gone_with_everything_in_it(remote: ExpirableRemote, place: str) -> None:
+@of_expirable
+def test_a_removed_collection_is_gone_with_everything_in_it(
+    expirable: ExpirableRemote, remote: Remote, place: str
+) -> None:
     remote.make_collection(f"{place}/inner")
     put(remote, f"{place}/inner/a", b"x")
-    remote.remove(f"{place}/inner")
+    expirable.remove(f"{place}/inner")
     assert remote.list(place) == ()
 
 
-def test_removing_what_is_not_there_is_fine(remote: ExpirableRemote, place: str) -> None:
-    remote.remove(f"{place}/nothing")
+@of_expirable
+def test_removing_what_is_not_there_is_fine(expirable: ExpirableRemote, remote: Remote, place: str) -> None:
+    expirable.remove(f"{place}/nothing")
     put(remote, f"{place}/a", b"x")
     for _ in range(2):
-        remote.remove(f"{place}/a")
+        expirable.remove(f"{place}/a")

@@ -28,6 +28,16 @@ def install(directory: Path, root: bytes, cluster_uuid: str, monkeypatch: pytest
     _install(directory, imports, f"MemorySystemKeys(bytes.fromhex({root.hex()!r}), {cluster_uuid!r})", monkeypatch)
 
 
+def install_with_media(
+    directory: Path, root: bytes, cluster_uuid: str, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `install`, and with the offline media whose private scalars the JSON file `media` has, at that moment."""
+    imports = "import json\nfrom pathlib import Path\nfrom keyfold.custody.memory_keys import MemorySystemKeys"
+    there = f"json.loads(Path({str(media)!r}).read_text())"
+    keys = f"MemorySystemKeys(bytes.fromhex({root.hex()!r}), {cluster_uuid!r}, (1,), {there})"
+    _install(directory, imports, keys, monkeypatch)
+
+
 def install_on_token(directory: Path, softhsm2_conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on `age` of this test finds the plugin with the keys in this system token, PIN from the credential."""
     imports = (

@@ -40,6 +40,7 @@ EMPTY: dict[str, Any] = {
     "backup_objects": [],
     "restored": [],
     "failures": [],
+    "media": [],
     "lags": [],
 }
 

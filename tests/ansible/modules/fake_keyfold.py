@@ -269,6 +269,32 @@ def _drill_run(_options: argparse.Namespace, state: dict[str, Any]) -> dict[str,
     return {"ok": True, "changed": True, "drill": {"drill_id": "drill-1", "passed": True, "partitions": []}}
 
 
+def _media_list(_options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    return {"ok": True, "media": state["media"]}
+
+
+def _media_write(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    shown = {"name": options.name, "device": options.device, "node": "/dev/sdz", "lost": ["gpt"], "partitions": []}
+    if options.dry_run:
+        return {"ok": True, "changed": False, "plan": shown, "medium": None}
+    row = {"id": f"m-{len(state['media']) + 1}", "name": options.name, "state": "active", "destroyed": None}
+    state["media"].append(row)
+    return {"ok": True, "changed": True, "plan": shown, "medium": row}
+
+
+def _media_verify(_options: argparse.Namespace, _state: dict[str, Any]) -> dict[str, Any]:
+    return {"ok": True, "changed": False, "objects": {"acme": 3}}
+
+
+def _media_destroy(options: argparse.Namespace, state: dict[str, Any]) -> dict[str, Any]:
+    row = next(one for one in reversed(state["media"]) if options.medium in (one["id"], one["name"]))
+    lives = row["destroyed"] is None
+    if lives and not options.dry_run:
+        row |= {"state": "destroyed", "destroyed": {"because": "asked"}, "certificate": "signed"}
+    changed = lives and not options.dry_run
+    return {"ok": True, "changed": changed, "would_change": lives, "medium": row, "outstanding": None}
+
+
 _COMMANDS = {
     ("object", "list"): _object_list,
     ("object", "reactivate"): _object_change,
@@ -287,6 +313,10 @@ _COMMANDS = {
     ("backup", "list"): _backup_list,
     ("drill", "prepare"): _drill_prepare,
     ("drill", "run"): _drill_run,
+    ("media", "list"): _media_list,
+    ("media", "write"): _media_write,
+    ("media", "verify"): _media_verify,
+    ("media", "destroy"): _media_destroy,
     ("restore", "preview"): _restore,
     ("restore", "apply"): _restore,
 }
@@ -317,6 +347,18 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--dry-run", action="store_true")
         if (noun, verb) == ("drill", "prepare"):
             command.add_argument("--dry-run", action="store_true")
+        if noun == "media" and verb in ("verify", "destroy"):
+            command.add_argument("medium")
+        if noun == "media" and verb in ("write", "destroy"):
+            for name in ("--ticket", "--reason"):
+                command.add_argument(name, required=True)
+            command.add_argument("--dry-run", action="store_true")
+        if (noun, verb) == ("media", "write"):
+            command.add_argument("name")
+            command.add_argument("--device", required=True)
+            command.add_argument("--partition", action="append", required=True)
+            for name in ("--overwrite", "--allow-fixed"):
+                command.add_argument(name, action="store_true")
         if noun == "object":
             command.add_argument("partition")
         if noun == "object" and verb != "list":

@@ -25,6 +25,8 @@ MODULES = [
     "keyfold_drill",
     "keyfold_genesis",
     "keyfold_login",
+    "keyfold_media",
+    "keyfold_media_info",
     "keyfold_object",
     "keyfold_object_info",
     "keyfold_officers",
@@ -121,6 +123,7 @@ def test_returned_keys_are_documented(name: str, run: Any, fake: Any) -> None:
         "keyfold_object": {"partition": "acme", "labels": ["nothing"], "state": "absent"},
         "keyfold_object_info": {"partition": "acme"},
         "keyfold_login": {"partition": "acme"},
+        "keyfold_media": {"name": "m", "device": "/dev/d", "partitions": ["acme"], "ticket": "T", "reason": "R"},
         "keyfold_partition": {"partitions": []},
         "keyfold_restore": {"approval": {"request": "cmVxdWVzdA==", "signatures": ["s"]}},
     }

@@ -11,7 +11,7 @@ UNITS = ROOT / "node/systemd"
 SCHEDULES = ROOT / "roles/backup/templates"
 
 
-@pytest.mark.parametrize("job", ["backup", "drill", "expire"])
+@pytest.mark.parametrize("job", ["backup", "drill", "expire", "media"])
 def test_a_run_that_was_missed_is_made_up_for(job: str) -> None:
     assert "\nPersistent=true\n" in (UNITS / f"keyfold-{job}.timer").read_text()
 
