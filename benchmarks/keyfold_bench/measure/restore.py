@@ -17,6 +17,7 @@ _ONE_RUNS = 5
 _THOUSAND_RUNS = 3
 _ALL_RUNS = 1
 _KEY = "bench-restore"
+_POLL_SECONDS = "0.2"
 _APPLY = ("keyfold", "restore", "apply", "--request", "-", "--json")
 
 
@@ -48,7 +49,8 @@ def _one(partition: str, set_id: str) -> Run:
     approval = _approved(set_id, "--partition", partition, "--label", _KEY)
     with ExitStack() as stack:
         users = [
-            stack.enter_context(cluster.python(node, partition, "usable", cluster.MODULE, partition)) for node in NODES
+            stack.enter_context(cluster.python(node, partition, "usable", cluster.MODULE, partition, _POLL_SECONDS))
+            for node in NODES
         ]
         for user in users:
             user.begin("await", _KEY)
