@@ -30,7 +30,7 @@ from keyfold.replication.sealed import StoredObject
 from keyfold.replication.usage import Ledger, Usage, dropped, gone, kept, live, total
 from keyfold.restore.order import KIND, REPLACE, Order, order_of
 from keyfold.store.interface import MAX_TXN_OPS, Delete, KeyValue, Op, Put, Unchanged
-from keyfold.token.object_file import TornFile, parse
+from keyfold.token.object_file import TornFile, check
 
 # Two comparisons per object, and those of approval, officers, figures, row and note, stay below etcd's limit; so do the
 # operations, with the note, the figures, the row and `head`.
@@ -71,7 +71,7 @@ class _Change:
         if not self.file.endswith(".object") or "/" in self.file or self.file.startswith("."):
             raise _refused(self.file, "not the name of an object file")
         try:
-            parse(self.content.data) if self.content else None
+            check(self.content.data) if self.content else None
         except TornFile as error:
             raise _refused(self.file, str(error)) from error
 

@@ -19,7 +19,7 @@ from keyfold.backup.verify import archive_problem
 from keyfold.errors import KeyfoldError
 from keyfold.remote import Remote
 from keyfold.restore.select import IndexedObject, Selection
-from keyfold.token.object_file import TornFile, identity, parse
+from keyfold.token.object_file import TornFile, check, identity
 
 # So much of what was asked for is kept in memory while an archive is checked, which spares decrypting it twice.
 _KEPT_BYTES = 16 << 20
@@ -136,7 +136,7 @@ def _check_place(reader: ArchiveReader, cluster: ClusterIdentity, manifest: Mani
 
 def _indexed(item: ArchivedObject, set_id: str) -> IndexedObject:
     try:
-        parse(item.data)
+        check(item.data)
     except TornFile as error:
         raise _refused(set_id, f"the object {item.file} is incomplete: {error}") from error
     meta = item.meta
