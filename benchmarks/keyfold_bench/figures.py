@@ -81,16 +81,17 @@ FIGURES = {
         f"{_BACKUP} ÷ seconds of tar | age | curl PUT of the same object files, one archive per partition, on the same "
         "node into the same Apache, which is not read back; in turns",
         missed="a backup also hashes each object, compares it with what etcd's majority has committed, and reads every "
-        "archive back out of the store before it is called verified: the pipe does none of it. Some 14 s of CPU time. "
-        "Recorded while other work had the machine, a load of 13 on two cores, which costs one busy process more than "
-        "four of a pipe",
+        "archive back out of the store before it is called verified: the pipe does none of it. It takes some 14 s of "
+        "CPU time. Recorded while other work had the machine, a load of 13 on two cores, which costs one busy process "
+        "more than four of a pipe",
     ),
     "backup_100k_over_restic": Figure(
         "ratio",
         AtMost(0.6),
         f"{_BACKUP} ÷ seconds of the first restic backup of the same object files through rclone's WebDAV into the "
         "same Apache, in turns",
-        missed="as with the pipe: the comparison with etcd and reading back are in our seconds, and not in restic's. Recorded under the same load",
+        missed="as with the pipe: the comparison with etcd and reading back are in our seconds, and not in restic's. "
+        "Recorded under the same load",
     ),
     "backup_rss_mb": Figure(
         "MB",
@@ -104,8 +105,8 @@ FIGURES = {
         AtMost(3),
         "a destroyed P-256 pair out of that set (its partition has 5,000 objects): from the start of keyfold restore "
         "apply with the signed request until sessions open on every node have found the key and signed with it",
-        missed="before one key is believed the whole archive of its partition is read and checked, some 2 s of CPU time "
-        "for 5,000 objects. Recorded while other work had the machine: a load of 8 on two cores",
+        missed="before one key is believed the whole archive of its partition is read and checked, some 2 s of CPU "
+        "time for 5,000 objects. Recorded while other work had the machine: a load of 8 on two cores",
     ),
     "restore_1000_partition_seconds": Figure(
         "s",
