@@ -44,13 +44,15 @@ def agent(partition: str) -> dict[str, str] | None:
 
 
 def etcd(partition: str) -> tuple[int, dict[str, str]] | tuple[None, None]:
+    """Every object read from etcd, not what the agent knows of it."""
     try:
         replies: list[dict[str, Any]] = list(CLIENT.stream("snapshot", partitions=[partition]))
+        revision = replies[0]["revision"]
+        files = [described[0] for reply in replies if "partition" in reply for described in reply["objects"]]
+        contents = {file: CLIENT.call("object_at", partition=partition, file=file, revision=revision) for file in files}
     except KeyfoldError:
         return None, None
-    return replies[0]["revision"], {
-        reply["file"]: identity(base64.b64decode(reply["data"])) for reply in replies if "file" in reply
-    }
+    return revision, {file: identity(base64.b64decode(content["data"])) for file, content in contents.items()}
 
 
 if __name__ == "__main__":
