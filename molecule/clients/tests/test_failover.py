@@ -23,6 +23,8 @@ from scenario.waiting import wait_for
 COMMANDS = ("pkcs11-tool-sign", "openssl-cms-sign", "certtool-request", "ssh-sign", "keytool-request")
 # Programs that keep a session and know how to initialize their library anew.
 HELD = ("pykcs11", "python-pkcs11")
+# The first of them once more, over the module of docs/failover.md.
+RECONNECTING = "reconnecting"
 DAEMONS = ("openssl-server", "knot")
 KNOT_SIGNS = ("knotc", "--blocking", "zone-sign", "shop.example")
 # TCP gives up what is not answered after 13 s (client_tcp_retries); the rest is for a busy machine.
@@ -68,7 +70,7 @@ class Clients:
             shop.machine.run("tee", f"{self._directory}/{program}", stdin=client(program))
 
     def start(self, running: ExitStack, name: str) -> None:
-        script = self._held(name) if name in HELD else self._over_and_over(name)
+        script = self._over_and_over(name) if name in COMMANDS else self._held(name)
         script = f"{self._page['environment']} exec >{self._directory}/{name}.runs; {script}"
         running.enter_context(service(self._shop.machine, f"shop-{name}", "bash", "-uc", script, user="shop"))
 
@@ -84,8 +86,9 @@ class Clients:
         tries = [self._shop.command(f"python3 {self._directory}/first_session.py $MODULE pin") for _ in range(3)]
         return min(float(json.loads(tried.stdout)["seconds"]) for tried in tries)
 
-    def _held(self, package: str) -> str:
-        return f"exec python3 {self._directory}/held_session.py {package} $MODULE pin web"
+    def _held(self, name: str) -> str:
+        package, module = (name, "$MODULE") if name in HELD else (HELD[0], "${MODULE%/*}/keyfold-reconnect.so")
+        return f"exec python3 {self._directory}/held_session.py {package} {module} pin web"
 
     def _over_and_over(self, block: str) -> str:
         output = f"{self._directory}/{block}.out"
@@ -116,7 +119,7 @@ def seen(
     cluster: Cluster, page: Mapping[str, str], certificate: Shop, mail: Shop, authority: Shop, java: Shop, knot: Shop
 ) -> Iterator[Seen]:
     """Power loss of the node in the middle of everybody's work; it stays away until all is seen."""
-    clients, shop, names = Clients(certificate, page), certificate, (*COMMANDS, *HELD)
+    clients, shop, names = Clients(certificate, page), certificate, (*COMMANDS, *HELD, RECONNECTING)
     with ExitStack() as away:
         with shop.serving("openssl-server"), ExitStack() as running:
             for name in names:
@@ -176,6 +179,13 @@ def test_a_session_that_was_held_ends_with_the_error_of_the_page(
 def test_an_application_that_initializes_its_library_again_goes_on_without_a_restart(seen: Seen, name: str) -> None:
     last = max(index for index, run in enumerate(seen.runs[name]) if not run.held)
     assert len(seen.runs[name][last + 1 :]) >= 2
+
+
+def test_an_application_over_the_module_that_reconnects_notices_nothing(seen: Seen) -> None:
+    assert all(run.held for run in seen.runs[RECONNECTING])
+    # It was there when the node went, and signed without it.
+    assert any(run.begun < seen.lost_at for run in seen.runs[RECONNECTING])
+    assert sum(run.begun > seen.lost_by for run in seen.runs[RECONNECTING]) >= 2
 
 
 @pytest.mark.parametrize("name", DAEMONS)
