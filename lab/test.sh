@@ -39,19 +39,19 @@ at_once() {
   wait
 }
 
-check() { # UNIT-STEP ANSIBLE-LINT-STEP
-  at_once 2 "node-unit-and-contract $1 node/tests" "mypy run_mypy" "ansible-lint $2" "controller-and-docs $1 tests" \
+# They run two at a time; the longest come first, so that none is left alone at the end.
+check_steps() { # UNIT-STEP ANSIBLE-LINT-STEP
+  printf '%s\n' "node-unit-and-contract $1 node/tests" "mypy run_mypy" "ansible-lint $2" "controller-and-docs $1 tests" \
     "ruff run_ruff" "yamllint run_yamllint" "shellcheck run_shellcheck"
 }
 
-containers() {
-  local scenario scenarios=()
-  step package run_package
+container_steps() {
+  local scenario
+  printf '%s\n' "node-in-container run_node" "c-module run_c" "package run_package"
   for scenario in molecule/*/molecule.yml; do
     scenario=$(basename "$(dirname "$scenario")")
-    scenarios+=("molecule-$scenario lab/scenario.sh $scenario")
+    echo "molecule-$scenario lab/scenario.sh $scenario"
   done
-  at_once 2 "c-module run_c" "node-in-container run_node" "${scenarios[@]}"
 }
 
 rm -rf "$results"
@@ -59,14 +59,18 @@ mkdir -p "$results" "$log_dir"
 what=${1:?usage: lab/test.sh check|all}
 case $what in
   check)
-    step setup lab/venv.sh
-    check run_unit_quick run_ansible_lint_quick
+    setup=lab/venv.sh
+    mapfile -t steps < <(check_steps run_unit_quick run_ansible_lint_quick)
     ;;
   all)
-    step setup lab/setup.sh
-    check run_unit run_ansible_lint
-    containers
+    setup=lab/setup.sh
+    mapfile -t steps < <(
+      check_steps run_unit run_ansible_lint
+      container_steps
+    )
     ;;
   *) die "there is no set of tests called '$what'" "nothing was run" "lab/test.sh check or lab/test.sh all" ;;
 esac
+step setup "$setup"
+at_once 2 "${steps[@]}"
 summary
