@@ -133,6 +133,8 @@ static pid_t start_server(int fd)
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, fd, 0);
     posix_spawn_file_actions_adddup2(&actions, fd, 1);
+    /* p11-kit-client's sockets are not close-on-exec. */
+    posix_spawn_file_actions_addclosefrom_np(&actions, 3);
     need(posix_spawnp(&pid, "p11-kit", &actions, NULL, arguments, environment) == 0, "p11-kit remote");
     posix_spawn_file_actions_destroy(&actions);
     return pid;
