@@ -3,6 +3,7 @@
 #include "tap.h"
 #include "token.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -105,11 +106,26 @@ static void a_dying_login_is_not_tried_for_ever(const struct token *token)
     }
 }
 
+static size_t open_files(void)
+{
+    DIR *directory = opendir("/proc/self/fd");
+    size_t count = 0;
+
+    while (readdir(directory) != NULL)
+        count++;
+    closedir(directory);
+    return count;
+}
+
 static void it_waits_for_a_while(const struct token *token)
 {
     CK_OBJECT_HANDLE key = module_key(token, CKO_PRIVATE_KEY, "ec");
     int64_t begun;
+    size_t open_before;
 
+    relay_cut();
+    need(sign_with(token, key) == CKR_OK, "a signature");
+    open_before = open_files();
     relay_refuse(true);
     relay_cut();
     begun = deadline_now();
@@ -118,6 +134,7 @@ static void it_waits_for_a_while(const struct token *token)
     check(deadline_now() - begun < 8000, "not for ever");
     relay_refuse(false);
     check_number(sign_with(token, key), CKR_OK, "when somebody does, the next one works");
+    check_number(open_files(), open_before, "the attempts have left no file open");
 }
 
 static void another_token_is_none(const struct token *token)

@@ -223,6 +223,16 @@ void relay_cut_at(enum call call, unsigned nth, enum moment moment)
     pthread_mutex_unlock(&lock);
 }
 
+bool relay_cuts_left(void)
+{
+    bool left;
+
+    pthread_mutex_lock(&lock);
+    left = cut.nth > 0;
+    pthread_mutex_unlock(&lock);
+    return left;
+}
+
 void relay_refuse(bool refuse)
 {
     pthread_mutex_lock(&lock);

@@ -41,6 +41,9 @@ void relay_cut(void);
 enum moment { BEFORE_IT_IS_DONE, AFTER_IT_IS_DONE, TOKEN_CANNOT };
 void relay_cut_at(enum call call, unsigned nth, enum moment moment);
 
+/* Whether the one asked for is still to come. */
+bool relay_cuts_left(void);
+
 /* Close every new connection at once, as a tunnel does that reaches no node. */
 void relay_refuse(bool refuse);
 
