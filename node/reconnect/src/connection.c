@@ -1,6 +1,7 @@
 #include "connection.h"
 
 #include "deadline.h"
+#include "probe.h"
 #include "report.h"
 #include "slots.h"
 
@@ -16,6 +17,8 @@
 CK_FUNCTION_LIST_PTR client;
 unsigned long epoch;
 
+static const char address_variable[] = "P11_KIT_SERVER_ADDRESS";
+static char *server; /* the address that `client` was made for; NULL: p11-kit's default */
 static bool up;
 static bool has_been_up;
 static bool has_failed;
@@ -41,20 +44,19 @@ static CK_FUNCTION_LIST_PTR load(void)
 /* p11-kit-client reads its address out of the environment, once, when it is asked for its functions. */
 static CK_FUNCTION_LIST_PTR load_for(const char *address)
 {
-    static const char name[] = "P11_KIT_SERVER_ADDRESS";
-    const char *current = getenv(name);
+    const char *current = getenv(address_variable);
     char *before = current != NULL ? strdup(current) : NULL;
     CK_FUNCTION_LIST_PTR list = NULL;
 
-    if ((current != NULL && before == NULL) || setenv(name, address, 1) != 0) {
+    if ((current != NULL && before == NULL) || setenv(address_variable, address, 1) != 0) {
         free(before);
         return NULL;
     }
     list = load();
     if (before != NULL)
-        setenv(name, before, 1);
+        setenv(address_variable, before, 1);
     else
-        unsetenv(name);
+        unsetenv(address_variable);
     free(before);
     return list;
 }
@@ -70,7 +72,7 @@ static bool connect_once(void)
     CK_C_INITIALIZE_ARGS arguments = {.flags = CKF_OS_LOCKING_OK};
     CK_ULONG count = 0;
 
-    if (client->C_Initialize(&arguments) != CKR_OK)
+    if (!probe(server, deadline) || client->C_Initialize(&arguments) != CKR_OK)
         return false;
     /* Without a server p11-kit-client pretends to be a module without slots. */
     if (client->C_GetSlotList(CK_FALSE, NULL, &count) != CKR_OK || count == 0) {
@@ -85,8 +87,14 @@ static bool connect_once(void)
 
 CK_RV connection_open(const char *address)
 {
-    if (client == NULL)
+    if (client == NULL) {
+        const char *environment = secure_getenv(address_variable);
+
         client = address != NULL ? load_for(address) : load();
+        if (address == NULL)
+            address = environment;
+        server = client != NULL && address != NULL ? strdup(address) : NULL;
+    }
     if (client == NULL)
         return CKR_GENERAL_ERROR;
     has_been_up = false;

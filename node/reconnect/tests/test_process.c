@@ -134,13 +134,13 @@ static void one_module_per_address(const struct token *token)
     CK_FUNCTION_LIST_PTR copy;
     CK_SLOT_ID slots[2];
     CK_ULONG count = 2;
-    char command[9000], path[4096];
+    char command[9000];
 
-    snprintf(path, sizeof path, "%s", beside_test("keyfold-reconnect.so"));
-    snprintf(command, sizeof command, "cp '%s' '%s/copy.so'", path, token->directory);
+    /* Beside the test: TMPDIR may be mounted noexec. */
+    snprintf(command, sizeof command, "cp '%s' '%s.copy'", beside_test("keyfold-reconnect.so"),
+             beside_test("keyfold-reconnect.so"));
     need(system(command) == 0, "cp");
-    snprintf(path, sizeof path, "%s/copy.so", token->directory);
-    copy = load_provider(path);
+    copy = load_provider(beside_test("keyfold-reconnect.so.copy"));
     need(copy != NULL && copy != token->module, "a copy is a module of its own");
     snprintf(parameter, sizeof parameter, "unix:path=/nowhere");
     check_number(copy->C_Initialize(&arguments), CKR_ARGUMENTS_BAD, "a parameter that is not ours is refused");
@@ -159,7 +159,9 @@ int main(void)
 
     token_open(&token);
     make_p256(&token, "ec", 1);
+#ifndef __SANITIZE_ADDRESS__ /* where mlock does nothing */
     check(pin_is_locked(), "the PIN is in memory that is locked, not dumped, and wiped in children");
+#endif
     no_signal_reaches_the_application(&token);
     threads_share_it(&token);
     a_child_begins_anew(&token);
