@@ -29,8 +29,14 @@ static void somebody_sets_pin(const struct token *token, const char *old_pin, co
 
 static void one_login_per_reconnect(const struct token *token)
 {
+    CK_OBJECT_HANDLE key = module_key(token, CKO_PRIVATE_KEY, "ec");
+    int64_t begun;
+
     relay_forget();
     relay_cut();
+    begun = deadline_now();
+    check_number(sign_with(token, key), CKR_OK, "a call on a dead connection is answered");
+    printf("# after %d ms\n", (int)(deadline_now() - begun));
     check_number(state_of(token), CKS_RW_USER_FUNCTIONS, "logged in again");
     check_number(relay_requests(CALL_LOGIN), 1, "with one login");
     check_number(relay_requests(CALL_INITIALIZE), 1, "on one connection");
