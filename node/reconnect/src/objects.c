@@ -121,7 +121,7 @@ CK_RV object_use(CK_OBJECT_HANDLE handle, CK_OBJECT_HANDLE *real)
         return CKR_OBJECT_HANDLE_INVALID;
     if (object->epoch == epoch) {
         rv = identify(object);
-    } else if (!object->identified || !object->identity.certain) {
+    } else if (!object->identified) {
         return CKR_OBJECT_HANDLE_INVALID;
     } else {
         rv = own_session_for(object, &session);

@@ -121,6 +121,7 @@ static void half_a_new_pair_is_refused(const struct token *token)
 static void without_anything_to_tell_by_it_is_refused(const struct token *token)
 {
     CK_OBJECT_HANDLE key;
+    char value[4200] = "";
 
     make_p256(token, "lonely", 20);
     destroy(token, CKO_PUBLIC_KEY, "lonely");
@@ -128,6 +129,12 @@ static void without_anything_to_tell_by_it_is_refused(const struct token *token)
     check_number(sign_with(token, key), CKR_OK, "an EC key without its public half serves");
     relay_cut();
     check_number(sign_with(token, key), CKR_OBJECT_HANDLE_INVALID, "but cannot be told from another: it is refused");
+
+    memset(value, 'v', sizeof value - 1);
+    make_data(token, "long", value);
+    key = module_key(token, CKO_DATA, "long");
+    relay_cut();
+    check_number(use(token, key), CKR_OBJECT_HANDLE_INVALID, "so are data too long to be compared");
 }
 
 static void what_is_gone_is_gone(const struct token *token)
