@@ -70,7 +70,7 @@ in_build_image() {
 
 run_c() {
   in_build_image 'make -C node/pkcs11 --jobs=2 check asan valgrind
-    make -C node/reconnect --jobs=2 check asan'
+    make -C node/reconnect --jobs=2 check asan valgrind'
 }
 
 # Files without such tests may import what only the controller has.

@@ -63,6 +63,7 @@ static CK_FUNCTION_LIST_PTR load_for(const char *address)
 
 static void disconnect(void)
 {
+    has_failed = true;
     client->C_Finalize(NULL);
     up = false;
 }
@@ -145,7 +146,6 @@ bool connection_lost(CK_RV rv)
 {
     if (!up || rv != CKR_DEVICE_ERROR || connection_ask() == CKR_OK)
         return false;
-    has_failed = true;
     disconnect();
     return true;
 }

@@ -45,7 +45,7 @@ bool connection_is_up(void);
 /* False: there has been no token since C_Initialize. */
 bool connection_was_ever_up(void);
 
-/* Whether the connection died since connection_begin. */
+/* Whether something may have been written to a dead connection since connection_begin. */
 bool connection_has_failed(void);
 
 #endif

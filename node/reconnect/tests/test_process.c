@@ -22,7 +22,7 @@ static void note_broken_pipe(int signal)
     pipes_broken++;
 }
 
-static void no_signal_reaches_the_application(const struct token *token)
+static void no_signal_reaches_the_application(struct token *token)
 {
     CK_OBJECT_HANDLE key = module_key(token, CKO_PRIVATE_KEY, "ec");
 
@@ -30,7 +30,12 @@ static void no_signal_reaches_the_application(const struct token *token)
     relay_cut();
     check_number(sign_with(token, key), CKR_OK, "it signs over a connection that was closed");
     check_number((unsigned long)pipes_broken, 0, "and the application gets no SIGPIPE");
+    relay_cut();
+    token->module->C_Finalize(NULL);
+    check_number((unsigned long)pipes_broken, 0, "nor when it finalizes over one");
     signal(SIGPIPE, SIG_DFL);
+    need(token->module->C_Initialize(NULL) == CKR_OK, "C_Initialize");
+    token_log_in(token);
 }
 
 static void *sign_often(void *argument)
@@ -129,29 +134,40 @@ static bool pin_is_locked(void)
 }
 #endif
 
-static void one_module_per_address(const struct token *token)
+/* A copy of the module is a module of its own, for another address. */
+static CK_FUNCTION_LIST_PTR load_copy(const char *name)
 {
-    char parameter[200];
-    CK_C_INITIALIZE_ARGS arguments = {.flags = CKF_OS_LOCKING_OK, .pReserved = parameter};
-    CK_FUNCTION_LIST_PTR copy;
-    CK_SLOT_ID slots[2];
-    CK_ULONG count = 2;
     char command[9000];
 
     /* Beside the test: TMPDIR may be mounted noexec. */
-    snprintf(command, sizeof command, "cp '%s' '%s.copy'", beside_test("keyfold-reconnect.so"),
-             beside_test("keyfold-reconnect.so"));
+    snprintf(command, sizeof command, "cd \"$(dirname '%s')\" && cp keyfold-reconnect.so %s", beside_test(name), name);
     need(system(command) == 0, "cp");
-    copy = load_provider(beside_test("keyfold-reconnect.so.copy"));
-    need(copy != NULL && copy != token->module, "a copy is a module of its own");
-    snprintf(parameter, sizeof parameter, "unix:path=/nowhere");
-    check_number(copy->C_Initialize(&arguments), CKR_ARGUMENTS_BAD, "a parameter that is not ours is refused");
-    snprintf(parameter, sizeof parameter, "address=unix:path=%s/nobody.sock", token->directory);
-    check_number(copy->C_Initialize(&arguments), CKR_OK, "an address can be given to C_Initialize");
-    check_number(copy->C_GetSlotList(CK_TRUE, slots, &count), CKR_OK, "where nobody listens");
-    check_number(count, 0, "there are no slots");
-    check_number(copy->C_Finalize(NULL), CKR_OK, "C_Finalize");
-    check(strcmp(getenv("P11_KIT_SERVER_ADDRESS"), token->address) == 0, "the environment is as before");
+    return load_provider(beside_test(name));
+}
+
+static void one_module_per_address(const struct token *token)
+{
+    static const char elsewhere[] = "unix:path=/nowhere/pkcs11.sock";
+    char parameter[200];
+    CK_C_INITIALIZE_ARGS arguments = {.flags = CKF_OS_LOCKING_OK, .pReserved = parameter};
+    CK_FUNCTION_LIST_PTR here = load_copy("copy1.so"), nowhere = load_copy("copy2.so");
+    CK_ULONG count = 7;
+
+    need(here != NULL && nowhere != NULL && here != nowhere, "copies are modules of their own");
+    setenv("P11_KIT_SERVER_ADDRESS", elsewhere, 1);
+    snprintf(parameter, sizeof parameter, "%s", token->address);
+    check_number(here->C_Initialize(&arguments), CKR_ARGUMENTS_BAD, "a parameter that is not ours is refused");
+    snprintf(parameter, sizeof parameter, "address=%s", token->address);
+    relay_cut();
+    check_number(here->C_Initialize(&arguments), CKR_OK, "an address can be given to C_Initialize");
+    check_number(here->C_GetSlotList(CK_TRUE, NULL, &count), CKR_OK, "C_GetSlotList");
+    check_number(count, 1, "there is its token");
+    check_number(here->C_Finalize(NULL), CKR_OK, "C_Finalize");
+    check(strcmp(getenv("P11_KIT_SERVER_ADDRESS"), elsewhere) == 0, "the environment is as before");
+    check_number(nowhere->C_Initialize(NULL), CKR_OK, "without one it is the environment's");
+    check_number(nowhere->C_GetSlotList(CK_TRUE, NULL, &count), CKR_OK, "C_GetSlotList");
+    check_number(count, 0, "where nobody listens there are no slots");
+    check_number(nowhere->C_Finalize(NULL), CKR_OK, "C_Finalize");
 }
 
 int main(void)
