@@ -10,8 +10,8 @@ stamp=$dist/inputs
 
 # Everything the package is made of, tracked or not yet.
 sources() {
-  find node/debian node/keyfold node/pkcs11 node/systemd node/pyproject.toml -type f \
-    ! -path '*/__pycache__/*' ! -name '*.o' ! -name '*.so' ! -path '*.egg-info/*' ! -path 'node/pkcs11/build/*'
+  find node/debian node/flags.mk node/keyfold node/pkcs11 node/reconnect node/systemd node/pyproject.toml -type f \
+    ! -path '*/__pycache__/*' ! -name '*.o' ! -name '*.so' ! -path '*.egg-info/*' ! -path 'node/*/build/*'
 }
 
 # Runs in the container: a source tree on standard input, the packages on standard output.

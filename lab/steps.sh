@@ -68,7 +68,10 @@ in_build_image() {
       "$build_image" sh -ec "mkdir /src; cd /src; tar --extract --no-same-owner; $1"
 }
 
-run_c() { in_build_image 'make -C node/pkcs11 --jobs=2 check asan valgrind'; }
+run_c() {
+  in_build_image 'make -C node/pkcs11 --jobs=2 check asan valgrind
+    make -C node/reconnect --jobs=2 check asan valgrind'
+}
 
 # Files without such tests may import what only the controller has.
 # shellcheck disable=SC2016 # expanded in the container

@@ -1,34 +1,26 @@
 #include "report.h"
 
+#include "sigpipe.h"
+
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
-#include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-/* Write without ever raising SIGPIPE: a library must not end its application because the journal went away. */
+/* A library must not end its application because the journal went away. */
 static void write_quietly(const char *line, size_t length)
 {
-    static const struct timespec at_once = {0, 0};
-    sigset_t pipe_signal, previous, pending;
     int saved_errno = errno;
+    struct sigpipe_guard guard = sigpipe_hold();
+    bool raised = write(STDERR_FILENO, line, length) < 0 && errno == EPIPE;
 
-    sigemptyset(&pipe_signal);
-    sigaddset(&pipe_signal, SIGPIPE);
-    sigpending(&pending);
-    pthread_sigmask(SIG_BLOCK, &pipe_signal, &previous);
-    if (write(STDERR_FILENO, line, length) < 0 && errno == EPIPE && !sigismember(&pending, SIGPIPE))
-        sigtimedwait(&pipe_signal, NULL, &at_once);
-    pthread_sigmask(SIG_SETMASK, &previous, NULL);
+    sigpipe_release(&guard, raised);
     errno = saved_errno;
 }
 
 void report(const char *call, const char *what, const char *not_done, const char *next)
 {
     char line[1024];
-    int length = snprintf(line, sizeof line, "keyfold-pkcs11: %s: %s; not done: %s; next: %s\n",
+    int length = snprintf(line, sizeof line, REPORT_NAME ": %s: %s; not done: %s; next: %s\n",
                           call, what, not_done, next);
 
     if (length < 0)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # What the compiler was asked for is in the module that is installed: read from the binary itself.
 set -u
-module=$(cd "$(dirname "$0")/.." && pwd)/keyfold-pkcs11.so
+module=${MODULE:-keyfold-pkcs11.so}
 headers=$(readelf --wide --program-headers "$module") || exit 2
 dynamic=$(readelf --wide --dynamic "$module")
 notes=$(readelf --wide --notes "$module")

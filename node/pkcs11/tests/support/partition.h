@@ -3,6 +3,7 @@
 #define PARTITION_H
 
 #include "fake_agent.h"
+#include "provider.h"
 
 #include <p11-kit/pkcs11.h>
 #include <stdbool.h>
@@ -22,12 +23,6 @@ struct partition {
     CK_SESSION_HANDLE session; /* read-write, user logged in */
     struct fake_agent *agent;
 };
-
-/* The file `name` beside the test program. */
-const char *beside_test(const char *name);
-
-/* A function list out of a library; NULL with a diagnostic. */
-CK_FUNCTION_LIST_PTR load_provider(const char *path);
 
 /* slots.mechanisms in softhsm2.conf, before partition_open; NULL: all. */
 extern const char *partition_mechanisms;

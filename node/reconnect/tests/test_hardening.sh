@@ -1,0 +1,2 @@
+#!/bin/sh
+MODULE=keyfold-reconnect.so exec ../pkcs11/tests/test_hardening.sh
