@@ -16,8 +16,6 @@ from keyfold.errors import KeyfoldError
 KINDS = frozenset(
     {
         "export",
-        "media_destroy",
-        "media_write",
         "officers",
         "partition",
         "policy",
