@@ -87,7 +87,8 @@ class Shop:
 @contextmanager
 def service(machine: Machine, name: str, *argv: str, user: str = "root") -> Iterator[None]:
     """A transient unit: systemd ends all of it, and no later than after two minutes."""
-    limits = ["--collect", f"--uid={user}", "--property=RuntimeMaxSec=120"]
+    # A script's own variables are the shell's to expand.
+    limits = ["--collect", "--expand-environment=no", f"--uid={user}", "--property=RuntimeMaxSec=120"]
     machine.run("systemd-run", "--quiet", f"--unit={name}", *limits, *argv)
     try:
         yield
