@@ -17,6 +17,7 @@ from keyfold.backup import sets
 from keyfold.backup.archive import TOKEN_OBJECT
 from keyfold.errors import KeyfoldError
 from keyfold.invalidation.expiry import expires_at
+from keyfold.media import register as media
 from keyfold.replication import keys
 from keyfold.replication.sealed import StoredObject
 from keyfold.store.interface import KeyValue, Put
@@ -86,7 +87,7 @@ class AdminOperations:
             ],
             "partitions": self._partitions.rows() if self._registry.cluster else [],
             "audit": self._service.audit.summary(),
-            "media": [row for row in self._records("medium").values() if not row["certificate"]],
+            "media": [row for row in self._records(media.RECORD_KIND).values() if not row["certificate"]],
             "last_backup": backups[max(backups)] if backups else None,
         }
 

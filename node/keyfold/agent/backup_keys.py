@@ -19,10 +19,9 @@ from keyfold.custody.memory_keys import MemorySystemKeys
 from keyfold.errors import KeyfoldError
 from keyfold.partition.policy import SYSTEM
 from keyfold.replication import keys
-from keyfold.replication.changes import metadata
-from keyfold.replication.sealed import ClearSealer, StoredObject
+from keyfold.replication.sealed import ClearSealer
+from keyfold.replication.token_files import live_puts, stored
 from keyfold.store.interface import Delete, KeyValue, Op, Put, Unchanged
-from keyfold.token.object_file import describe
 
 
 class BackupKeys:
@@ -45,18 +44,14 @@ class BackupKeys:
                 not_done="no key was made",
                 next_step="keyfold cluster info; for another one: playbooks/rotate_backup_key.yml",
             )
-        stored = self._files()
-        files = {file: content.data for file, (_, content) in stored.items()}
+        there = stored(self._store, SYSTEM, ClearSealer())
+        files = {file: content.data for file, (_, content) in there.items()}
         pin = credential("system.pin")
         added = add_backup_epoch(self._scratch(), files, pin, root, cluster["uuid"], epoch + 1)
         now = stamp(self._service.clock.utc())
         fresh = record.backup_keys_row(added.backup_public_key, added.signing_public_key)
         changed = record.next_epoch(cluster, fresh, now)
-        metas = metadata({file: describe(data) for file, data in added.files.items()}, (), {}, now)
-        ops: list[Op] = []
-        for file, data in added.files.items():
-            key = keys.live(SYSTEM, file)
-            ops.append(Put(key, ClearSealer().seal(key, StoredObject(metas[file], data))))
+        ops = live_puts(SYSTEM, added.files, ClearSealer(), now)
         self._commit(item, changed, [], ops, "rotate backup key", epoch + 1)
         return {"cluster": changed}
 
@@ -78,10 +73,10 @@ class BackupKeys:
                 )
             if row["retired"]:
                 continue
-            stored = self._files()
-            files = {file: content.data for file, (_, content) in stored.items()}
+            there = stored(self._store, SYSTEM, ClearSealer())
+            files = {file: content.data for file, (_, content) in there.items()}
             gone = backup_key_files(self._scratch(), files, credential("system.pin"), epoch)
-            compares = [Unchanged(keys.live(SYSTEM, file), stored[file][0].mod_revision) for file in gone]
+            compares = [Unchanged(keys.live(SYSTEM, file), there[file][0].mod_revision) for file in gone]
             changed = record.retired(cluster, epoch, stamp(self._service.clock.utc()))
             self._commit(
                 item,
@@ -100,13 +95,6 @@ class BackupKeys:
         if item is None:
             raise AssertionError("a cluster that the registry has opened is in etcd")
         return item, json.loads(item.value)
-
-    def _files(self) -> dict[str, tuple[KeyValue, StoredObject]]:
-        prefix = keys.objects(SYSTEM)
-        return {
-            item.key.removeprefix(prefix): (item, ClearSealer().open(item.key, item.value))
-            for item in self._store.scan(prefix)
-        }
 
     def _scratch(self) -> Path:
         return Path(tempfile.mkdtemp(dir=self._service.config.state / "agent", prefix="epoch-"))

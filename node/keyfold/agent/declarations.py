@@ -17,11 +17,9 @@ from keyfold.errors import KeyfoldError
 from keyfold.partition.opt_out import opting
 from keyfold.partition.plan import Change
 from keyfold.replication import keys
-from keyfold.replication.changes import metadata
-from keyfold.replication.sealed import StoredObject
+from keyfold.replication.token_files import live_puts
 from keyfold.replication.usage import count
 from keyfold.store.interface import MAX_TXN_OPS, KeyValue, Op, Put, Store, Unchanged
-from keyfold.token.object_file import describe
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +52,7 @@ class Declarations:
             "created": now,
         }
         puts = [*self._declared(change, row, who), sealed]
-        metas = metadata({file: describe(data) for file, data in token.files.items()}, (), {}, now)
-        sealer = self._service.registry.sealer(change.name)
-        for file, data in token.files.items():
-            key = keys.live(change.name, file)
-            puts.append(Put(key, sealer.seal(key, StoredObject(metas[file], data))))
+        puts += live_puts(change.name, token.files, self._service.registry.sealer(change.name), now)
         puts.append(Put(keys.usage(change.name), count(map(len, token.files.values()), ()).encode()))
         return Declaration(change.name, 0, tuple(puts))
 

@@ -19,10 +19,9 @@ from keyfold.custody.create import CreatedSystem, create_system_token
 from keyfold.errors import KeyfoldError
 from keyfold.partition.policy import DEFAULT_POLICY, SYSTEM
 from keyfold.replication import keys
-from keyfold.replication.changes import metadata
-from keyfold.replication.sealed import ClearSealer, StoredObject
+from keyfold.replication.sealed import ClearSealer
+from keyfold.replication.token_files import live_puts
 from keyfold.store.interface import Put, Unchanged
-from keyfold.token.object_file import describe
 
 
 class Genesis:
@@ -89,15 +88,12 @@ class Genesis:
             "backup": False,
             "created": now,
         }
-        metas = metadata({file: describe(data) for file, data in files.items()}, (), {}, now)
         puts = [
             Put(keys.HEAD, b""),
             Put(keys.CLUSTER, json.dumps(cluster).encode()),
             Put(keys.partition(SYSTEM), json.dumps(row).encode()),
+            *live_puts(SYSTEM, files, ClearSealer(), now),
         ]
-        for file, data in files.items():
-            key = keys.live(SYSTEM, file)
-            puts.append(Put(key, ClearSealer().seal(key, StoredObject(metas[file], data))))
         puts.append(
             note(
                 self._service.clock,

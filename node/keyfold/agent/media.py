@@ -44,10 +44,9 @@ from keyfold.media.register import (
 )
 from keyfold.partition.policy import SYSTEM
 from keyfold.replication import keys
-from keyfold.replication.changes import metadata
-from keyfold.replication.sealed import ClearSealer, StoredObject
+from keyfold.replication.sealed import ClearSealer
+from keyfold.replication.token_files import live_puts, stored
 from keyfold.store.interface import Delete, KeyValue, Op, Put, Unchanged
-from keyfold.token.object_file import describe
 
 log = logging.getLogger(__name__)
 
@@ -207,21 +206,11 @@ class Media:
         return found
 
     def _token_files(self) -> dict[str, bytes]:
-        prefix = keys.objects(SYSTEM)
-        return {
-            item.key.removeprefix(prefix): ClearSealer().open(item.key, item.value).data
-            for item in self._store.scan(prefix)
-        }
+        found = stored(self._store, SYSTEM, ClearSealer())
+        return {file: content.data for file, (_, content) in found.items()}
 
-    def _live(self, files: Mapping[str, bytes]) -> list[Op]:
-        now = stamp(self._service.clock.utc())
-        metas = metadata({file: describe(data) for file, data in files.items()}, (), {}, now)
-        sealer = ClearSealer()
-        return [
-            Put(key, sealer.seal(key, StoredObject(metas[file], data)))
-            for file, data in files.items()
-            for key in (keys.live(SYSTEM, file),)
-        ]
+    def _live(self, files: Mapping[str, bytes]) -> list[Put]:
+        return live_puts(SYSTEM, files, ClearSealer(), stamp(self._service.clock.utc()))
 
     def _commit(self, row: Medium, expected: int, ops: Sequence[Op], what: str, caller: Caller, **detail: Any) -> int:
         """The revision that has it all: the register, what goes with it, and the audit note."""

@@ -26,11 +26,11 @@ from keyfold.custody.epochs import add_backup_epoch
 from keyfold.errors import KeyfoldError
 from keyfold.partition.policy import DEFAULT_POLICY, SYSTEM, check_name
 from keyfold.replication import keys
-from keyfold.replication.changes import metadata
 from keyfold.replication.publish import CHANGES_PER_TRANSACTION
 from keyfold.replication.sealed import ClearSealer, StoredObject
+from keyfold.replication.token_files import live_puts
 from keyfold.store.interface import KeyValue, Op, Put, Unchanged
-from keyfold.token.object_file import TornFile, describe, parse
+from keyfold.token.object_file import TornFile, parse
 
 Row = Mapping[str, Any]
 # Made anew, of this moment, or brought back object by object.
@@ -83,12 +83,9 @@ class Rebuilding:
             "backup": False,
             "created": now,
         }
-        metas = metadata({file: describe(data) for file, data in files.items()}, (), {}, now)
         ops: list[Op] = [Put(keys.HEAD, b""), Put(keys.CLUSTER, json.dumps(cluster).encode())]
         ops.append(Put(keys.partition(SYSTEM), json.dumps(system).encode()))
-        for file, data in files.items():
-            key = keys.live(SYSTEM, file)
-            ops.append(Put(key, ClearSealer().seal(key, StoredObject(metas[file], data))))
+        ops += live_puts(SYSTEM, files, ClearSealer(), now)
         # In the first transaction of all, so that it is the first entry that continues the old chain.
         ops.append(self._note(REBUILD, cluster=cluster_uuid, set_id=set_id))
         self._commit([Unchanged(keys.CLUSTER, 0)], ops)
