@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from keyfold.backup import statement
 from keyfold.backup.archive import canonical
 from keyfold.errors import KeyfoldError
 
@@ -130,8 +131,7 @@ def sha256(document: bytes) -> str:
 
 def signed(manifest: Manifest, sign: Callable[[bytes], bytes]) -> bytes:
     """The document to publish; `sign` makes an Ed25519 signature (64 bytes)."""
-    body = canonical(_as_json(manifest))
-    return _document(body, sign(DOMAIN + body), manifest.signing_key_fingerprint)
+    return statement.signed(_as_json(manifest), DOMAIN, sign)
 
 
 def verify(document: bytes, cluster: Cluster) -> Manifest:
@@ -147,7 +147,7 @@ def verify(document: bytes, cluster: Cluster) -> Manifest:
         if raw["cluster_uuid"] != cluster.uuid:
             raise _foreign(str(raw["cluster_uuid"]))
         signature = base64.b64decode(seal["ed25519"], validate=True)
-        if _document(lines[0], signature, str(seal["key"])) != document:
+        if statement.document(lines[0], signature, str(seal["key"])) != document:
             raise _refused("it is not in canonical form")
         key = cluster.key(str(seal["key"]))
         Ed25519PublicKey.from_public_bytes(key).verify(signature, DOMAIN + lines[0])
@@ -160,10 +160,6 @@ def verify(document: bytes, cluster: Cluster) -> Manifest:
 
 def _as_json(manifest: Manifest) -> dict[str, Any]:
     return {key: value for key, value in asdict(manifest).items() if manifest.format > 1 or key not in _FORMAT_2}
-
-
-def _document(body: bytes, signature: bytes, key: str) -> bytes:
-    return body + b"\n" + canonical({"ed25519": base64.b64encode(signature).decode(), "key": key}) + b"\n"
 
 
 def _parse(raw: Any, body: bytes, key: str) -> Manifest:

@@ -9,24 +9,26 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from keyfold.backup.archive import canonical
-from keyfold.backup.manifest import Cluster
+
+if TYPE_CHECKING:
+    from keyfold.backup.manifest import Cluster
 
 
 def signed(statement: Mapping[str, Any], domain: bytes, sign: Callable[[bytes], bytes]) -> bytes:
     """The document to keep; `sign` makes the cluster's Ed25519 signature."""
     body = canonical(statement)
-    return _document(body, sign(domain + body), str(statement["signing_key_fingerprint"]))
+    return document(body, sign(domain + body), str(statement["signing_key_fingerprint"]))
 
 
-def opened(document: bytes, domain: bytes, cluster: Cluster, known_format: int) -> dict[str, Any]:
+def opened(made: bytes, domain: bytes, cluster: Cluster, known_format: int) -> dict[str, Any]:
     """The statement, if this cluster signed these very bytes; ValueError says why it is not believed."""
-    lines = document.split(b"\n")
+    lines = made.split(b"\n")
     if len(lines) != 3:
         raise ValueError("it is not two lines")
     try:
@@ -34,7 +36,7 @@ def opened(document: bytes, domain: bytes, cluster: Cluster, known_format: int) 
         if raw["cluster_uuid"] != cluster.uuid:
             raise ValueError(f"it is of another cluster: {raw['cluster_uuid']}")
         signature, named = base64.b64decode(seal["ed25519"], validate=True), str(seal["key"])
-        if _document(canonical(raw), signature, named) != document or raw["signing_key_fingerprint"] != named:
+        if document(canonical(raw), signature, named) != made or raw["signing_key_fingerprint"] != named:
             raise ValueError("it is not in canonical form")
         key = Ed25519PublicKey.from_public_bytes(cluster.key(named))
         key.verify(signature, domain + lines[0])
@@ -48,5 +50,6 @@ def opened(document: bytes, domain: bytes, cluster: Cluster, known_format: int) 
     return found
 
 
-def _document(body: bytes, signature: bytes, key: str) -> bytes:
+def document(body: bytes, signature: bytes, key: str) -> bytes:
+    """Both lines. `body`: the first; `key`: fingerprint of the one that signed."""
     return body + b"\n" + canonical({"ed25519": base64.b64encode(signature).decode(), "key": key}) + b"\n"

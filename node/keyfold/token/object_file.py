@@ -130,15 +130,13 @@ def identity(data: bytes) -> str:
     Left out: the local generation counter and, in token.object, the flags that every login moves. An ordinary
     object's bytes are not parsed; check them with `parse` where they may be torn.
     """
-    if _FLAGS_TYPE not in data:
+    if data.find(_FLAGS_TYPE, _WORD.size) < 0:
         return hashlib.sha256(memoryview(data)[_WORD.size :]).hexdigest()
     content = bytearray(data[_WORD.size :])
-    if _FLAGS_TYPE in content:
-        cursor = _Cursor(data)
-        cursor.word()
-        for offset, type_, value in cursor.attributes(len(data)):
-            if type_ == CKA_OS_TOKENFLAGS and isinstance(value, int):
-                _WORD.pack_into(content, offset - _WORD.size, value & ~LOGIN_FLAGS)
+    cursor = _Cursor(data, _WORD.size)
+    for offset, type_, value in cursor.attributes(len(data)):
+        if type_ == CKA_OS_TOKENFLAGS and isinstance(value, int):
+            _WORD.pack_into(content, offset - _WORD.size, value & ~LOGIN_FLAGS)
     return hashlib.sha256(content).hexdigest()
 
 
