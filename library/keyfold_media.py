@@ -54,10 +54,7 @@ options:
     description: Whether a device may be taken that is not removable.
     type: bool
     default: false
-  command:
-    description: The node's command.
-    type: path
-    default: /usr/bin/keyfold
+extends_documentation_fragment: [keyfold]
 attributes:
   check_mode:
     support: full

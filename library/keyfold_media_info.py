@@ -18,10 +18,7 @@ options:
   verify:
     description: Name or ID of a medium to verify. It fails where the medium is damaged, another one, or destroyed.
     type: str
-  command:
-    description: The node's command.
-    type: path
-    default: /usr/bin/keyfold
+extends_documentation_fragment: [keyfold]
 attributes:
   check_mode:
     support: full

@@ -1,4 +1,4 @@
-"""`keyfold media`: write, list, verify and destroy offline media; what the daily timer runs."""
+"""`keyfold media`: write, list, verify and destroy offline media; what the hourly timer runs."""
 
 from __future__ import annotations
 

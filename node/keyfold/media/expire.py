@@ -1,4 +1,4 @@
-"""What the daily timer does: destroy keys that are due, finish what was begun, say what comes next."""
+"""What the hourly timer does: destroy keys that are due, finish what was begun, say what comes next."""
 
 from __future__ import annotations
 
