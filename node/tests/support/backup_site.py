@@ -1,4 +1,4 @@
-"""A node of the backup site for tests: fake agent, store in memory, real age with the real plugin."""
+"""A node of the backup site for tests: fake agent, store in memory, real age with the plugin's own code."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from keyfold.backup.cluster import ClusterState
 from keyfold.backup.manifest import Manifest
 from keyfold.backup.run import Backup
 from keyfold.config import Config, load
+from keyfold.custody.memory_keys import MemorySystemKeys
 from keyfold.remote.memory import MemoryRemote
 from keyfold.restore.order import Order
 from keyfold.restore.run import Outcome, Restore
@@ -132,7 +133,7 @@ def make_site(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: bytes = ROOT, cluster_uuid: str = CLUSTER_UUID
 ) -> BackupSite:
     """From here on this test's `age` has the keys of this site's cluster."""
-    age_plugin.install(tmp_path / "bin", root, cluster_uuid, monkeypatch)
+    age_plugin.install(tmp_path / "bin", lambda: MemorySystemKeys(root, cluster_uuid), monkeypatch)
     (tmp_path / "keyfold.toml").write_text(_TOML.format(cluster_uuid=cluster_uuid, state=tmp_path / "state"))
     config = load(tmp_path / "keyfold.toml")
     config.state.mkdir(parents=True)

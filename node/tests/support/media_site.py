@@ -11,6 +11,7 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,13 +79,12 @@ class MemoryMediaKeys(MediaKeys):
 class MediaAgent(FakeAgent):
     """`down`: nodes that have not followed. Records of media and the cluster's archive are those of etcd."""
 
-    def __init__(self, cluster_uuid: str, clock: StillClock, plugin: Path, config: Any) -> None:
+    def __init__(self, cluster_uuid: str, clock: StillClock, config: Any) -> None:
         super().__init__(ROOT, cluster_uuid)
         self.etcd = MemoryEtcd()
         self.store = MemoryStore(self.etcd)
         self.media_keys = MemoryMediaKeys(self.keys)
         self.down: set[str] = set()
-        self._plugin = plugin
         registry: Any = SimpleNamespace(sealer=lambda _: ClearSealer(), rows={})
         self.expirer = Expirer(self.store, registry, clock, "hsm3")
         service: Any = SimpleNamespace(
@@ -102,14 +102,12 @@ class MediaAgent(FakeAgent):
             return super().call(op, **params)
         self.before.pop(op, lambda: None)()
         reply: Any = self.media.table()[op](CALLER, params)
-        self.publish_token()
         return json.loads(json.dumps(reply))  # type: ignore[no-any-return]
 
-    def publish_token(self) -> None:
-        """What a node's token has is what etcd has live; age's plugin reads it anew each time."""
+    def scalars(self) -> dict[str, int]:
+        """What age's plugin finds in a node's token, which has what etcd has live."""
         live = [item.key.removeprefix(keys.objects(SYSTEM)) for item in self.store.scan(keys.objects(SYSTEM))]
-        there = dict(self.media_keys.scalars[file] for file in live if file in self.media_keys.scalars)
-        self._plugin.write_text(json.dumps(there))
+        return dict(self.media_keys.scalars[file] for file in live if file in self.media_keys.scalars)
 
     def _record_list(self, kind: str) -> dict[str, Any]:
         prefix = keys.records(kind)
@@ -188,14 +186,14 @@ def stick(**other: Any) -> Device:
 def make_media_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MediaSite:
     """Partition acme has a key; a stick is plugged in."""
     site = make_site(tmp_path, monkeypatch)
-    token = tmp_path / "bin" / "media.json"
-    token.write_text("{}")
-    age_plugin.install_with_media(tmp_path / "bin", ROOT, site.agent.cluster_uuid, token, monkeypatch)
     (tmp_path / "credentials").mkdir()
     (tmp_path / "credentials" / "system.pin").write_text("5" * 64)
     monkeypatch.setitem(os.environ, "CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
     clock = StillClock()
-    agent = MediaAgent(site.agent.cluster_uuid, clock, token, site.config)
+    uuid = site.agent.cluster_uuid
+    agent = MediaAgent(uuid, clock, site.config)
+    keys = partial(MemorySystemKeys, ROOT, uuid)
+    age_plugin.install(tmp_path / "bin", lambda: keys(media=agent.scalars()), monkeypatch)
     agent.add_partition("acme", "SBX")
     agent.add_key("acme", 1, "key", 3)
     site.agent, site.clock = agent, clock  # type: ignore[assignment]

@@ -54,6 +54,7 @@ class World:
     def changes(self, files: list[str]) -> list[dict[str, Any]]:
         """As the command plans them now, in mode replace."""
         live, kept = self.state(gone=False), self.state(gone=True)
+        there = committed(self.admin.store)
         rows: list[dict[str, Any]] = []
         for file in files:
             row: dict[str, Any] = {"file": file, "meta": {}, "data": base64.b64encode(self.backup[file]).decode()}
@@ -62,7 +63,7 @@ class World:
             if file in kept:
                 row["invalidated"] = [kept[file]["revision"], kept[file]["size"]]
             row["purged"] = file in kept["purged"]
-            if file not in live or committed(self.admin.store)[file] != self.backup[file][8:]:
+            if file not in live or there[file] != self.backup[file][8:]:
                 rows.append(row)
         surplus = sorted(set(live) - set(self.backup))
         return rows + [{"file": file, "live": [live[file]["revision"], live[file]["size"]]} for file in surplus]

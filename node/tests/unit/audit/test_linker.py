@@ -83,6 +83,7 @@ class Interrupted(Exception):
     """The writer is killed here."""
 
 
+@pytest.mark.exhaustive
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32))
 def test_writers_that_race_crash_and_lose_answers_never_fork_lose_or_double(seed: int) -> None:

@@ -60,6 +60,7 @@ def test_a_whole_chain_is_proven(chain: Chain) -> None:
     assert check([], None).head.seq == 0
 
 
+@pytest.mark.exhaustive
 def test_every_bit_of_every_entry_counts(chain: Chain) -> None:
     """All bits of the second entry: the chain, alone, finds each, and names that entry."""
     name, value = chain[1]

@@ -24,7 +24,7 @@ IDENTITY = recipient.encode_identity(recipient.tag(KEYS.backup_public_key()))
 
 @pytest.fixture(autouse=True)
 def _plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    age_plugin.install(tmp_path / "bin", ROOT, CLUSTER, monkeypatch)
+    age_plugin.install_program(tmp_path / "bin", ROOT, CLUSTER, monkeypatch)
 
 
 def encrypt(target: Path, plain: bytes, to: str = RECIPIENT) -> Encryption:
@@ -55,9 +55,9 @@ def test_what_was_encrypted_is_decrypted_and_described(tmp_path: Path, size: int
 
 
 def test_encryption_needs_no_private_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    age_plugin.install(tmp_path / "other", bytes(32), "99999999-2222-4333-8444-555555555555", monkeypatch)
+    age_plugin.install_program(tmp_path / "other", bytes(32), "99999999-2222-4333-8444-555555555555", monkeypatch)
     encrypt(tmp_path / "a.age", b"content")
-    age_plugin.install(tmp_path / "again", ROOT, CLUSTER, monkeypatch)
+    age_plugin.install_program(tmp_path / "again", ROOT, CLUSTER, monkeypatch)
     assert decrypt(tmp_path / "a.age") == b"content"
 
 
@@ -67,7 +67,7 @@ def test_another_cluster_is_refused_clearly(
 ) -> None:
     encrypt(tmp_path / "a.age", b"content")
     foreign = MemorySystemKeys(bytes(32), CLUSTER)
-    age_plugin.install(tmp_path / "other", bytes(32), CLUSTER, monkeypatch)
+    age_plugin.install_program(tmp_path / "other", bytes(32), CLUSTER, monkeypatch)
     identity = IDENTITY if same_identity else recipient.encode_identity(recipient.tag(foreign.backup_public_key()))
     with (
         pytest.raises(KeyfoldError) as caught,

@@ -215,7 +215,6 @@ def rebuilt(here: MediaSite, entries: dict[str, bytes]) -> None:
         if key.startswith((keys.RECORDS, keys.MEDIA_KEYS)):
             store.txn((), [Put(key, value)])
     here.agent.media.bring_back()
-    here.agent.publish_token()
 
 
 def scalar_of(here: MediaSite, medium: Medium) -> int:

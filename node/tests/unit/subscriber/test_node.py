@@ -154,6 +154,7 @@ FIELDS = st.sampled_from(
 OPS = st.sampled_from(["policy", "export", "import_begin", "import_key", "import_object", "import_discard"])
 
 
+@pytest.mark.exhaustive
 @given(st.lists(st.tuples(OPS | st.text(max_size=5), st.dictionaries(FIELDS, JSON)), max_size=5))
 def test_no_order_and_no_value_of_requests_is_a_defect(
     tmp_path_factory: pytest.TempPathFactory, requests: list[tuple[str, dict[str, Any]]]
