@@ -1,6 +1,6 @@
 """A long-running application: keeps its session and its key's handle, signs ten times a second, says what came of each.
 
-Usage: held_session.py pykcs11|python-pkcs11 MODULE PIN-FILE LABEL      one JSON object a line: {begun, ended, outcome}
+Usage: held_session.py pykcs11|python-pkcs11 MODULE TOKEN PIN-FILE LABEL one JSON object a line: {begun, ended, outcome}
 
 After an error it tries the same session thrice more, then finalizes and initializes the library and goes on.
 Both packages as their documentation has it; `outcome` is "ok", "again" (initialized anew) or the error's name.
@@ -15,14 +15,16 @@ from pathlib import Path
 DIGEST = hashlib.sha256(b"an order").digest()
 
 
-def pykcs11(module, pin, label):
+def pykcs11(module, token, pin, label):
     import PyKCS11
 
     library = PyKCS11.PyKCS11Lib()
     library.load(module)
 
     def opened():
-        session = library.openSession(library.getSlotList(tokenPresent=True)[0], PyKCS11.CKF_SERIAL_SESSION)
+        slots = library.getSlotList(tokenPresent=True)
+        [slot] = [slot for slot in slots if library.getTokenInfo(slot).label.strip("\0 ") == token]
+        session = library.openSession(slot, PyKCS11.CKF_SERIAL_SESSION)
         session.login(pin)
         [key] = session.findObjects([(PyKCS11.CKA_CLASS, PyKCS11.CKO_PRIVATE_KEY), (PyKCS11.CKA_LABEL, label)])
         return lambda: session.sign(key, DIGEST, PyKCS11.Mechanism(PyKCS11.CKM_ECDSA))
@@ -35,13 +37,13 @@ def pykcs11(module, pin, label):
     return opened, again
 
 
-def python_pkcs11(module, pin, label):
+def python_pkcs11(module, token, pin, label):
     import pkcs11
 
     library = pkcs11.lib(module)
 
     def opened():
-        session = library.get_token(token_label="acme").open(user_pin=pin)
+        session = library.get_token(token_label=token).open(user_pin=pin)
         key = session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, label=label)
         return lambda: key.sign(DIGEST, mechanism=pkcs11.Mechanism.ECDSA)
 
@@ -65,9 +67,9 @@ def attempt(call):
 
 
 def main():
-    package, module, pin_file, label = sys.argv[1:]
+    package, module, token, pin_file, label = sys.argv[1:]
     opened, again = {"pykcs11": pykcs11, "python-pkcs11": python_pkcs11}[package](
-        module, Path(pin_file).read_text(), label
+        module, token, Path(pin_file).read_text(), label
     )
     sign = opened()
     failures = 0

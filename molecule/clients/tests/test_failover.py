@@ -16,6 +16,7 @@ import pytest
 from scenario.cluster import Cluster
 from scenario.faults import cut_off, powered_off
 from scenario.machines import client
+from scenario.runs import Run, held_since, read_runs
 from scenario.shop import HOME, Shop, service
 from scenario.waiting import wait_for
 
@@ -30,19 +31,6 @@ KNOT_SIGNS = ("knotc", "--blocking", "zone-sign", "shop.example")
 # TCP gives up what is not answered after 13 s (client_tcp_retries); the rest is for a busy machine.
 GIVES_UP_SECONDS = 30.0
 NEW_SESSION_SECONDS = 2.0
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of a program, or one call of one that runs on; Unix times in seconds."""
-
-    begun: float
-    ended: float
-    outcome: str
-
-    @property
-    def held(self) -> bool:
-        return self.outcome == "ok"
 
 
 @dataclass(frozen=True)
@@ -75,11 +63,10 @@ class Clients:
         running.enter_context(service(self._shop.machine, f"shop-{name}", "bash", "-uc", script, user="shop"))
 
     def runs(self, name: str) -> list[Run]:
-        lines = self._shop.machine.run("cat", f"{self._directory}/{name}.runs").splitlines()
-        return [Run(**json.loads(line)) for line in lines]
+        return read_runs(self._shop.machine, f"{self._directory}/{name}.runs")
 
     def hold_since(self, moment: float, names: tuple[str, ...]) -> bool:
-        return all(sum(run.held for run in self.runs(name) if run.begun > moment) >= 2 for name in names)
+        return all(held_since(moment, self.runs(name)) for name in names)
 
     def new_session_seconds(self) -> float:
         """The quickest of three: what else the machine does is not what is asked for."""
@@ -88,7 +75,7 @@ class Clients:
 
     def _held(self, name: str) -> str:
         package, module = (name, "$MODULE") if name in HELD else (HELD[0], "${MODULE%/*}/keyfold-reconnect.so")
-        return f"exec python3 {self._directory}/held_session.py {package} {module} pin web"
+        return f"exec python3 {self._directory}/held_session.py {package} {module} acme pin web"
 
     def _over_and_over(self, block: str) -> str:
         output = f"{self._directory}/{block}.out"

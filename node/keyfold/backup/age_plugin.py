@@ -11,13 +11,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import BinaryIO
 
-from keyfold import config
 from keyfold.backup import age_ipc, recipient, stanza
 from keyfold.backup.age_ipc import Stanza
 from keyfold.custody.keys import SystemKeys
-from keyfold.custody.token_keys import TokenSystemKeys
 from keyfold.errors import KeyfoldError
-from keyfold.partition.policy import SYSTEM
 
 FOREIGN = (
     "this is a backup of another cluster: it is encrypted to a key this cluster does not have, "
@@ -34,6 +31,11 @@ def main() -> int:
 
 def open_system_keys() -> SystemKeys:
     """This node's system partition, opened with its PIN from the credentials."""
+    # Here: wrapping needs none of it, and loading PKCS#11 takes longer than all the rest.
+    from keyfold import config
+    from keyfold.custody.token_keys import TokenSystemKeys
+    from keyfold.partition.policy import SYSTEM
+
     directory = config.load().partition_directory(SYSTEM)
     return TokenSystemKeys(directory / "softhsm2.conf", SYSTEM, config.credential("system.pin"))
 
