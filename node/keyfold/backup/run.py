@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, timedelta
 from itertools import groupby
@@ -65,6 +66,21 @@ class Sealing:
     fingerprint: str
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The one backup run there may be at a time, on the node and in the cluster. `spool`: an empty directory for it."""
+
+    spool: Path
+    hold: Hold
+
+
+@contextmanager
+def turn(cluster: ClusterState, config: Config, clock: Clock) -> Iterator[Turn]:
+    """KeyfoldError `conflict`, before anything is done, says which node has it."""
+    with backup_run(config.state / "spool") as spool, cluster.hold(JOB, clock) as hold:
+        yield Turn(spool, hold)
+
+
 class Backup:
     """`sign` makes the cluster's Ed25519 signature (64 bytes) of an epoch; archives need just the public recipient."""
 
@@ -101,41 +117,38 @@ class Backup:
 
         `daily`: there is nothing to do either where a set of all of them was made within the last DAILY_WITHIN.
 
-        The plan is made under the node's lock and the cluster's. Whatever fails before the manifest is in the store
-        leaves no set. KeyfoldError `conflict` says which node makes one already.
+        The plan is made in its turn. Whatever fails before the manifest is in the store leaves no set. KeyfoldError
+        `conflict` says which node makes one already.
         """
-        with backup_run(self._config.state / "spool") as spool, self._cluster.hold(JOB, self._clock) as hold:
+        with turn(self._cluster, self._config, self._clock) as ours:
             plan = self.plan(asked)
             if not plan.partitions or (daily and self._made_lately(plan)):
                 return None
-            return self._publish(plan, spool, hold, retention_class)
+            return self._publish(plan, ours, retention_class)
 
-    def run_for_medium(self, asked: Sequence[str], sealing: Sealing) -> Manifest:
+    def run_for_medium(self, ours: Turn, asked: Sequence[str], sealing: Sealing) -> Manifest:
         """Make the one set of an offline medium, sealed to the medium's own key, in no chain with the store's.
 
         The cluster's own archive is not in it, for that holds the keys of other media. Nor is it recorded as a backup
         set: the register of media has it. Errors as `run`, and those of `plan.named`.
         """
-        with backup_run(self._config.state / "spool") as spool, self._cluster.hold(JOB, self._clock) as hold:
-            plan = BackupPlan(1, "", tuple(named(self._cluster.partitions(), asked)))
-            return self._publish(plan, spool, hold, manifest.MEDIUM, sealing)
+        plan = BackupPlan(1, "", tuple(named(self._cluster.partitions(), asked)))
+        return self._publish(plan, ours, manifest.MEDIUM, sealing)
 
     def _made_lately(self, plan: BackupPlan) -> bool:
         records = sets.without_safety(self._cluster.records(sets.RECORD_KIND))
         return made_lately(records, plan.partitions, self._clock.utc(), DAILY_WITHIN) is not None
 
-    def _publish(
-        self, plan: BackupPlan, spool: Path, hold: Hold, retention_class: str, sealing: Sealing | None = None
-    ) -> Manifest:
+    def _publish(self, plan: BackupPlan, ours: Turn, retention_class: str, sealing: Sealing | None = None) -> Manifest:
         now = self._clock.utc()
         set_id = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         cluster = self._cluster.identity()
         to = sealing or Sealing(cluster.backup_recipient, cluster.backup_key_fingerprint)
         place = self._make_place(cluster.uuid, set_id)
         with Uploads[_Sealed, ArchiveEntry](lambda one: self._upload(place, one)) as uploads:
-            revision, sealed = self._seal(plan, set_id, cluster.uuid, to.recipient, spool, uploads)
+            revision, sealed = self._seal(plan, set_id, cluster.uuid, to.recipient, ours.spool, uploads)
             if sealing is None:
-                uploads.begin(self._seal_cluster(set_id, cluster, revision, spool))
+                uploads.begin(self._seal_cluster(set_id, cluster, revision, ours.spool))
             archives = uploads.ended()
         made = Manifest(
             format=manifest.FORMAT,
@@ -157,10 +170,10 @@ class Backup:
         )
         document = manifest.signed(made, lambda body: self._sign(body, cluster.backup_epoch))
         manifest.verify(document, cluster.signer)
-        file = spool / manifest.NAME
+        file = ours.spool / manifest.NAME
         file.write_bytes(document)
         # Two sets of one number would break the chain: only who certainly holds the job publishes.
-        hold.require()
+        ours.hold.require()
         publish_manifest(self._remote, place, file, manifest.sha256(document), self._clock)
         if sealing is None:
             self._cluster.put_record(sets.RECORD_KIND, set_id, _record(made, document))

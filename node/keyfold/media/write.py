@@ -11,7 +11,7 @@ from datetime import UTC
 from keyfold.backup.cluster import Agent, ClusterState, Partition
 from keyfold.backup.manifest import Manifest
 from keyfold.backup.plan import named
-from keyfold.backup.run import Backup, Sealing
+from keyfold.backup.run import Backup, Sealing, Turn, turn
 from keyfold.clock import Clock
 from keyfold.config import Config
 from keyfold.errors import KeyfoldError
@@ -73,7 +73,7 @@ class Writing:
 
         Errors as `plan`, and of what failed: then the key is destroyed again, and the error says so.
         """
-        with self._cluster.hold(JOB, self._clock):
+        with self._cluster.hold(JOB, self._clock), turn(self._cluster, self._config, self._clock) as ours:
             self.plan(wish)
             now = self._clock.utc().astimezone(UTC)
             asked = {"name": wish.name, "device": wish.device, "partitions": list(wish.partitions)}
@@ -81,17 +81,16 @@ class Writing:
             medium = f"{now:%Y%m%d}-{secrets.token_hex(4)}"
             begun = of_row(self._agent.call("medium_begin", id=medium, **asked, **why)["medium"])
             try:
-                return self._filled(begun)
+                return self._filled(begun, ours)
             except BaseException as error:
                 self._undo(begun, error)
                 raise
 
-    def _filled(self, medium: Medium) -> Medium:
+    def _filled(self, medium: Medium, ours: Turn) -> Medium:
         self._block.format(medium.device)
         with self._block.opened(medium.device, writable=True) as remote:
-            made = self._backup(remote).run_for_medium(
-                medium.partitions, Sealing(medium.recipient, medium.key_fingerprint)
-            )
+            sealing = Sealing(medium.recipient, medium.key_fingerprint)
+            made = self._backup(remote).run_for_medium(ours, medium.partitions, sealing)
             self._explain(remote, medium, made)
         # Mounted anew, so that it is the device that is read.
         with self._block.opened(medium.device) as remote:

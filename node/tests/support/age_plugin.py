@@ -102,14 +102,13 @@ class _Server:
             _thread(functools.partial(self._serve, door))
 
     def _serve(self, door: socket.socket) -> None:
-        with door:
+        # age may have what it wants, or have been ended, before the plugin comes to its own end.
+        with door, suppress(BrokenPipeError):
             words, (incoming, outgoing), _, _ = socket.recv_fds(door, 4096, 2)
             number, *arguments = words.decode().split("\0")
             with os.fdopen(incoming, "rb") as source, os.fdopen(outgoing, "wb") as target:
                 status = serve(arguments, source, target, self._keys[number])
-            # age may have what it wants and have ended the program.
-            with suppress(BrokenPipeError):
-                door.send(bytes([status]))
+            door.send(bytes([status]))
 
 
 def _thread(run: Callable[[], None]) -> None:

@@ -85,6 +85,14 @@ def test_a_name_or_a_device_of_a_medium_that_lives_is_taken(here: MediaSite) -> 
     assert len(here.media()) == 1
 
 
+def test_a_backup_under_way_is_met_before_the_device_is_touched(here: MediaSite) -> None:
+    here.agent.jobs["backup"] = {"id": "of hsm4", "lease": 1}
+    with pytest.raises(KeyfoldError, match="under way on hsm4") as caught:
+        here.write()
+    assert (caught.value.code, here.media(), keys_there(here)) == ("conflict", [], [])
+    assert not here.block.look(STICK).holds
+
+
 def full(remote: MemoryRemote) -> None:
     for ending in (".age", ".age", ".age"):
         remote.fail_next("put_new", Fault(errors.full("x"), 10), ending=ending)
