@@ -89,6 +89,9 @@ class Follower:
     def _follow(self, revision: int) -> None:
         with self._store.watch(keys.PREFIX, revision + 1) as watch:
             self._watch = watch
+            # `stop` may have come before there was a watch that it could close.
+            if self._stop.is_set():
+                return
             for batch in watch:
                 if self._stop.is_set():
                     return

@@ -110,6 +110,7 @@ def following(store: MemoryStore, registry: Registry) -> Iterator[Callable[[], F
     for follower, thread in started:
         follower.stop()
         thread.join(timeout=5)
+        assert not thread.is_alive()
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -188,6 +189,23 @@ def test_a_commit_right_after_the_start_waits_for_the_partition(
     following()
     waiting.join(timeout=5.0)
     assert found == ["acme"]
+
+
+def test_a_stop_that_comes_while_the_watch_is_being_opened_is_a_stop(
+    store: MemoryStore, registry: Registry, following: Callable[[], Follower], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch, opening, go_on = store.watch, threading.Event(), threading.Event()
+
+    def slow(*arguments: Any) -> Any:
+        opening.set()
+        assert go_on.wait(5)
+        return watch(*arguments)
+
+    monkeypatch.setattr(store, "watch", slow)
+    follower = following()
+    assert opening.wait(5)
+    follower.stop()
+    go_on.set()
 
 
 def test_before_etcd_has_told_of_any_partition_none_is_said_not_to_exist(registry: Registry) -> None:
