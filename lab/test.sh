@@ -46,11 +46,12 @@ check_steps() { # UNIT-STEP ANSIBLE-LINT-STEP
 }
 
 container_steps() {
-  local scenario
+  local scenario long="default node_loss"
+  for scenario in $long; do echo "molecule-$scenario lab/scenario.sh $scenario"; done
   printf '%s\n' "node-in-container run_node" "c-module run_c" "package run_package"
   for scenario in molecule/*/molecule.yml; do
     scenario=$(basename "$(dirname "$scenario")")
-    echo "molecule-$scenario lab/scenario.sh $scenario"
+    [[ " $long " == *" $scenario "* ]] || echo "molecule-$scenario lab/scenario.sh $scenario"
   done
 }
 

@@ -82,16 +82,14 @@ FIGURES = {
         "node into the same Apache, which is not read back; in turns",
         missed="a backup also hashes each object, compares it with what etcd's majority has committed, and reads every "
         "archive back out of the store before it is called verified: the pipe does none of it. It takes some 14 s of "
-        "CPU time. Recorded while other work had the machine, a load of 13 on two cores, which costs one busy process "
-        "more than four of a pipe",
+        "CPU time in one Python process, and is the first of each turn to read files that may have left the page cache",
     ),
     "backup_100k_over_restic": Figure(
         "ratio",
         AtMost(0.6),
         f"{_BACKUP} ÷ seconds of the first restic backup of the same object files through rclone's WebDAV into the "
         "same Apache, in turns",
-        missed="as with the pipe: the comparison with etcd and reading back are in our seconds, and not in restic's. "
-        "Recorded under the same load",
+        missed="as with the pipe: the comparison with etcd and reading back are in our seconds, and not in restic's",
     ),
     "backup_rss_mb": Figure(
         "MB",
@@ -106,7 +104,7 @@ FIGURES = {
         "a destroyed P-256 pair out of that set (its partition has 5,000 objects): from the start of keyfold restore "
         "apply with the signed request until sessions open on every node have found the key and signed with it",
         missed="before one key is believed the whole archive of its partition is read and checked, some 2 s of CPU "
-        "time for 5,000 objects. Recorded while other work had the machine: a load of 8 on two cores",
+        "time for 5,000 objects",
     ),
     "restore_1000_partition_seconds": Figure(
         "s",
