@@ -17,6 +17,7 @@ from keyfold.backup import sets
 from keyfold.backup.archive import TOKEN_OBJECT
 from keyfold.errors import KeyfoldError
 from keyfold.invalidation.expiry import expires_at
+from keyfold.json_bytes import compact
 from keyfold.media import register as media
 from keyfold.replication import keys
 from keyfold.replication.sealed import StoredObject
@@ -221,7 +222,7 @@ class AdminOperations:
     # --- records ----------------------------------------------------------------------------------------------
 
     def _record_put(self, caller: Caller, request: Request) -> Reply:
-        value = json.dumps(request["value"], separators=(",", ":")).encode()
+        value = compact(request["value"])
         put = Put(keys.records(request["kind"], request["id"]), value)
         record = note(
             self._service.clock,

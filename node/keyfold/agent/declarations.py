@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from keyfold.approval.gate import Granted
 from keyfold.audit.note import note
 from keyfold.clock import stamp
 from keyfold.errors import KeyfoldError
+from keyfold.json_bytes import compact
 from keyfold.partition.opt_out import opting
 from keyfold.partition.plan import Change
 from keyfold.replication import keys
@@ -76,7 +76,7 @@ class Declarations:
         row, opted = opting(change.before, row, who, stamp(clock.utc()))
         way = change.direction
         puts = [
-            Put(keys.partition(change.name), json.dumps(row, separators=(",", ":")).encode()),
+            Put(keys.partition(change.name), compact(row)),
             note(
                 clock,
                 node,

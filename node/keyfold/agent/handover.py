@@ -18,6 +18,7 @@ from typing import Any
 
 from keyfold.approval import officers
 from keyfold.errors import KeyfoldError
+from keyfold.json_bytes import compact
 from keyfold.partition.recipient import sealable
 from keyfold.replication import keys
 from keyfold.store.interface import Put, Store
@@ -97,7 +98,7 @@ class Handover:
             "so": self._seal(pins.so, list(to.values())) if to else None,
             "so_sealed_to": list(to),
         }
-        value = json.dumps(record, separators=(",", ":")).encode()
+        value = compact(record)
         return Prepared(pins, Put(keys.records(RECORD_KIND, name), value))
 
     def sealed(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -25,6 +25,7 @@ from keyfold.custody.media_keys import MediaKeys
 from keyfold.custody.record import fingerprint
 from keyfold.errors import KeyfoldError
 from keyfold.invalidation.history import sweep
+from keyfold.json_bytes import compact
 from keyfold.media import certificate
 from keyfold.media.register import (
     ACTIVE,
@@ -95,7 +96,7 @@ class Media:
             key_fingerprint=fingerprint(made.point),
             files=tuple(sorted(made.files)),
         )
-        ops = [*self._live(made.files), Put(keys.medium_key(medium), _json(made.sealed))]
+        ops = [*self._live(made.files), Put(keys.medium_key(medium), compact(made.sealed))]
         self._commit(row, 0, ops, "medium key made", caller, ticket=row.ticket, device=device, by=row.by)
         return {"medium": row.as_row()}
 
@@ -224,7 +225,7 @@ class Media:
             name=row.name,
             **detail,
         )
-        puts = [Put(keys.HEAD, b""), Put(record, _json(row.as_row())), entry]
+        puts = [Put(keys.HEAD, b""), Put(record, compact(row.as_row())), entry]
         result = self._store.txn([Unchanged(record, expected)], [*puts, *ops])
         if not result.succeeded:
             raise KeyfoldError(
@@ -234,10 +235,6 @@ class Media:
                 next_step="keyfold media list; then run the command again",
             )
         return result.revision
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _wrong(row: Medium, what: str, not_done: str) -> KeyfoldError:

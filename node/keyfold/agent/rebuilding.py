@@ -24,6 +24,7 @@ from keyfold.custody import record
 from keyfold.custody.create import create_system_token
 from keyfold.custody.epochs import add_backup_epoch
 from keyfold.errors import KeyfoldError
+from keyfold.json_bytes import compact
 from keyfold.partition.policy import DEFAULT_POLICY, SYSTEM, check_name
 from keyfold.replication import keys
 from keyfold.replication.publish import CHANGES_PER_TRANSACTION
@@ -106,7 +107,7 @@ class Rebuilding:
         ops: list[Op] = []
         if self._store.get(keys.partition(name)) is None:
             compares.append(Unchanged(keys.partition(name), 0))
-            ops.append(Put(keys.partition(name), json.dumps(dict(row), separators=(",", ":")).encode()))
+            ops.append(Put(keys.partition(name), compact(dict(row))))
         for start in range(0, max(len(missing), 1), CHANGES_PER_TRANSACTION):
             for file in missing[start : start + CHANGES_PER_TRANSACTION]:
                 key = keys.live(name, file)

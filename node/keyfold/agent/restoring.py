@@ -22,6 +22,7 @@ from keyfold.audit.note import note
 from keyfold.backup.archive import TOKEN_OBJECT
 from keyfold.clock import stamp
 from keyfold.errors import KeyfoldError
+from keyfold.json_bytes import compact
 from keyfold.media.register import RECORD_KIND
 from keyfold.partition.policy import check_name
 from keyfold.replication import keys
@@ -121,7 +122,7 @@ class Restoring:
         begun = self._described(granted, order) | dict(request["begun"]) | {"finished": None}
         key = keys.records(KIND, granted.request_id)
         entry = self._note("restore begun", caller, granted, request.get("partition"), counts=begun.get("counts"))
-        ops = [*granted.ops, Put(key, _json(begun)), entry]
+        ops = [*granted.ops, Put(key, compact(begun)), entry]
         if not self._store.txn([*granted.compares, Unchanged(key, 0)], ops, timeout_seconds=_SECONDS).succeeded:
             raise _moved("nothing was restored")
         return {**reply, "record": begun}
@@ -132,7 +133,7 @@ class Restoring:
         done = json.loads(item.value) | dict(request["result"]) | {"finished": stamp(self._service.clock.utc())}
         entry = self._note("restore finished", caller, granted, done.get("partition"), counts=done.get("counts"))
         compares = [*granted.compares, Unchanged(item.key, item.mod_revision)]
-        ops = [*granted.finished, Put(item.key, _json(done)), entry]
+        ops = [*granted.finished, Put(item.key, compact(done)), entry]
         if not self._store.txn(compares, ops, timeout_seconds=_SECONDS).succeeded:
             raise _moved("the restore is not recorded as finished")
         return {"record": done}
@@ -245,7 +246,7 @@ class Restoring:
             ops += [Delete(keys.purged(name, one.file))] if one.purged else []
         if row is not None:
             compares.append(Unchanged(keys.partition(name), 0))
-            ops.append(Put(keys.partition(name), _json(row)))
+            ops.append(Put(keys.partition(name), compact(row)))
         entry = self._note(
             "restore",
             caller,
@@ -300,10 +301,6 @@ def _portions(changes: Sequence[_Change]) -> Iterator[list[_Change]]:
         size += one.size
     if part:
         yield part
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _moved(not_done: str) -> KeyfoldError:

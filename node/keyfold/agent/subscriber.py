@@ -19,6 +19,7 @@ from keyfold.backup.sets import RECORD_KIND as BACKUP_SET
 from keyfold.clock import stamp
 from keyfold.errors import KeyfoldError
 from keyfold.expiry.plan import RETENTION
+from keyfold.json_bytes import compact
 from keyfold.partition.choice import FIELD, chosen, keeps_destroyed
 from keyfold.replication import keys
 from keyfold.replication.usage import decode
@@ -121,7 +122,7 @@ class SubscriberOperations:
         if row is None:
             return {"partition": name, "changed": False, "keeps_destroyed": keep}
         record = self._noted(name, what="invalidation opt-in" if keep else "invalidation opt-out")
-        declare = Put(key, json.dumps(row, separators=(",", ":")).encode())
+        declare = Put(key, compact(row))
         result = self._store.txn([Unchanged(key, item.mod_revision)], [declare, Put(keys.HEAD, b""), record])
         if not result.succeeded:
             raise KeyfoldError(

@@ -20,6 +20,7 @@ from keyfold.approval.ssh_keygen import SshKeygen
 from keyfold.approval.verify import MAX_SIGNATURE_BYTES, NAMESPACE, SignatureVerifier, Tally, tally
 from keyfold.clock import Clock, stamp
 from keyfold.errors import KeyfoldError
+from keyfold.json_bytes import compact
 from keyfold.replication import keys
 from keyfold.store.interface import Op, Put, Store, Unchanged
 
@@ -123,8 +124,7 @@ class Gate:
         }
 
         def put(*, finished: bool) -> Put:
-            value = json.dumps({**use, "finished": finished}, separators=(",", ":"))
-            return Put(keys.approval(request.id), value.encode())
+            return Put(keys.approval(request.id), compact({**use, "finished": finished}))
 
         return Granted(
             count.officers, request.id, request, compares, ops=(put(finished=False),), finished=(put(finished=True),)

@@ -13,6 +13,7 @@ from typing import Any
 
 from keyfold.approval.ssh_key import canonical_key
 from keyfold.errors import KeyfoldError
+from keyfold.json_bytes import canonical
 
 KIND = "officers"
 MAX_OFFICERS = 32
@@ -36,7 +37,7 @@ class Officers:
         }
 
     def encode(self) -> bytes:
-        return json.dumps(self.as_row(), separators=(",", ":"), sort_keys=True).encode()
+        return canonical(self.as_row())
 
 
 NOBODY = Officers({}, 0)

@@ -6,11 +6,11 @@ leaves a marker of the same name for a while, so that a commit whose answer was 
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from keyfold import json_bytes
 from keyfold.clock import Clock, stamp
 from keyfold.replication import keys
 from keyfold.store.interface import KeyValue, Put, Unchanged
@@ -60,7 +60,7 @@ def linked_marker(pending: KeyValue, lease: int) -> Put:
 def canonical(value: Mapping[str, Any]) -> bytes:
     """Canonical JSON as in docs/formats.md, of text, whole numbers, true/false/null, lists, objects with ASCII keys."""
     _check(value)
-    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode("ascii")
+    return json_bytes.canonical(value)
 
 
 def _check(value: Any) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from keyfold.backup import ustar
 from keyfold.errors import KeyfoldError
+from keyfold.json_bytes import canonical
 
 FORMAT = 1
 TOKEN_OBJECT = "token.object"  # noqa: S105 - a file, no secret
@@ -53,11 +54,6 @@ class ArchivedObject:
     file: str
     meta: Mapping[str, Any]
     data: bytes
-
-
-def canonical(value: Any) -> bytes:
-    """JSON in one form only: sorted keys, no blanks, ASCII."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 
 class ArchiveWriter:

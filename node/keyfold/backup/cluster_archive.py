@@ -20,12 +20,12 @@ from keyfold.backup.archive import (
     MAX_OBJECT_BYTES,
     Sink,
     Source,
-    canonical,
     exactly,
     json_object,
     not_ours,
     read_entry,
 )
+from keyfold.json_bytes import canonical
 
 FORMAT = 1
 # Of the archive's name in the store. No partition can be called so.

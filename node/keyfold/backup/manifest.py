@@ -20,8 +20,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from keyfold.backup import statement
-from keyfold.backup.archive import canonical
 from keyfold.errors import KeyfoldError
+from keyfold.json_bytes import canonical
 
 FORMAT = 2
 NAME = "manifest.jsonl"

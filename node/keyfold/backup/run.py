@@ -13,7 +13,7 @@ from typing import Any
 
 from keyfold.backup import manifest, sets
 from keyfold.backup.age import Encryption
-from keyfold.backup.archive import FORMAT, ArchiveWriter, Label, canonical
+from keyfold.backup.archive import FORMAT, ArchiveWriter, Label
 from keyfold.backup.cluster import ClusterIdentity, ClusterState, Partition, SnapshotObject
 from keyfold.backup.cluster_archive import FORMAT as CLUSTER_FORMAT
 from keyfold.backup.cluster_archive import STEM as CLUSTER_STEM
@@ -26,6 +26,7 @@ from keyfold.backup.upload import Uploads, publish_manifest, upload_archive
 from keyfold.clock import Clock, stamp
 from keyfold.config import Config
 from keyfold.jobs.hold import Hold
+from keyfold.json_bytes import canonical
 from keyfold.remote import Remote
 from keyfold.token.object_file import TornFile, identity
 from keyfold.token.peek import peeking

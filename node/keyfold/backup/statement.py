@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from keyfold.backup.archive import canonical
+from keyfold.json_bytes import canonical
 
 if TYPE_CHECKING:
     from keyfold.backup.manifest import Cluster

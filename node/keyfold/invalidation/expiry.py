@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from keyfold.clock import stamp
 from keyfold.invalidation.entry import Entry
+from keyfold.json_bytes import compact
 
 # Clocks of nodes may differ by this much, a heartbeat's pause included.
 TOLERANCE = timedelta(minutes=5)
@@ -39,7 +40,7 @@ class State:
 
     def encode(self) -> bytes:
         points = [[point.revision, stamp(point.at)] for point in self.points]
-        return json.dumps({"ran_at": stamp(self.ran_at), "points": points}, separators=(",", ":")).encode()
+        return compact({"ran_at": stamp(self.ran_at), "points": points})
 
 
 def decode(value: bytes) -> State:

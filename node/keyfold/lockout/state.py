@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from keyfold.clock import stamp
+from keyfold.json_bytes import compact
 from keyfold.replication import keys
 from keyfold.store.interface import KeyValue
 
@@ -81,7 +82,7 @@ def encode(failures: Failures, now: float, utc: datetime) -> bytes:
         "failures": [[round((now - moment) * 1000), count] for moment, count in failures.when],
         "locked_ms": round(max(failures.locked_until - now, 0.0) * 1000),
     }
-    return json.dumps(row, separators=(",", ":")).encode()
+    return compact(row)
 
 
 def decode(value: bytes, now: float, written_ago: float = 0.0) -> Failures:

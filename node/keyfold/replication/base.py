@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyfold.errors import KeyfoldError
+from keyfold.json_bytes import canonical
 from keyfold.replication.decide import Known
-from keyfold.replication.sealed import StoredObject, meta_json
+from keyfold.replication.sealed import StoredObject
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class Base:
         self._bring_up_to_date()
 
     def _bring_up_to_date(self) -> None:
-        """Before version 1, metadata were not in the form of `meta_json`."""
+        """Before version 1, metadata were not canonical."""
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version >= _VERSION:
             return
@@ -84,7 +85,7 @@ class Base:
         with self._transaction():
             self._db.executemany(
                 "UPDATE base SET meta = ? WHERE partition = ? AND file = ?",
-                [(meta_json(json.loads(meta)), partition, file) for partition, file, meta in rows],
+                [(canonical(json.loads(meta)).decode(), partition, file) for partition, file, meta in rows],
             )
             self._db.execute(f"PRAGMA user_version = {_VERSION}")
 
@@ -96,7 +97,7 @@ class Base:
         return {file: Known(revision, digest) for file, revision, digest in rows}
 
     def listed(self, partition: str) -> dict[str, tuple[int, str, str]]:
-        """File → (revision, digest, metadata as `meta_json`) of every object that is committed as live."""
+        """File → (revision, digest, metadata as canonical JSON) of every object that is committed as live."""
         with self._lock:
             rows = self._db.execute(
                 "SELECT file, revision, digest, meta FROM base WHERE partition = ? AND digest IS NOT NULL", (partition,)
@@ -167,6 +168,6 @@ class Base:
     @staticmethod
     def _values(partition: str, rows: Iterable[Row]) -> Iterator[tuple[object, ...]]:
         for row in rows:
-            meta = None if row.content is None else meta_json(row.content.meta)
+            meta = None if row.content is None else canonical(row.content.meta).decode()
             data = None if row.content is None else row.content.data
             yield partition, row.file, row.known.revision, row.known.digest, meta, data

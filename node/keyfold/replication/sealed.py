@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from keyfold.errors import KeyfoldError
+from keyfold.json_bytes import canonical
 
 _SEALED, _CLEAR = b"KF1", b"KF0"
 _NONCE_BYTES = 12
@@ -39,13 +40,8 @@ class Sealer(Protocol):
         """KeyfoldError `refused` if the value is not one of this cluster for this key."""
 
 
-def meta_json(meta: Mapping[str, Any]) -> str:
-    """Metadata in one form only, that of an archive (docs/formats.md): sorted keys, no blanks, ASCII."""
-    return json.dumps(meta, separators=(",", ":"), sort_keys=True)
-
-
 def _pack(content: StoredObject) -> bytes:
-    meta = meta_json(content.meta).encode()
+    meta = canonical(content.meta)
     return struct.pack(">I", len(meta)) + meta + content.data
 
 

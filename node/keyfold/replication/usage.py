@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 
 from keyfold.audit.note import committed_at, markers
 from keyfold.errors import KeyfoldError
+from keyfold.json_bytes import compact
 from keyfold.partition.policy import SYSTEM
 from keyfold.replication import keys
 from keyfold.store.interface import KeyValue, Op, Put, Store, TxnResult, Unchanged
@@ -45,7 +46,7 @@ class Usage:
         )
 
     def encode(self) -> bytes:
-        return json.dumps(asdict(self), separators=(",", ":")).encode()
+        return compact(asdict(self))
 
 
 def live(size: int) -> Usage:

@@ -13,10 +13,10 @@ from support.memory_cluster import object_file
 from keyfold.agent.handover import seal_with_age
 from keyfold.approval.gate import decode
 from keyfold.approval.request import parse
-from keyfold.backup.archive import canonical
 from keyfold.backup.recipient import encode_recipient
 from keyfold.custody.memory_keys import MemorySystemKeys
 from keyfold.errors import KeyfoldError
+from keyfold.json_bytes import canonical
 from keyfold.restore.order import order_of
 from keyfold.token.object_file import identity
 

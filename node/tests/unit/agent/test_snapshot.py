@@ -12,9 +12,9 @@ from support.memory_cluster import PARTITION, object_file
 
 from keyfold.agent.admin import AdminOperations
 from keyfold.agent.partitions import Partitions
-from keyfold.backup.archive import canonical
 from keyfold.backup.cluster import ClusterState
 from keyfold.errors import KeyfoldError
+from keyfold.json_bytes import canonical
 from keyfold.replication import keys
 from keyfold.store.errors import Compacted
 from keyfold.store.interface import Put

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyfold.backup import ustar
-from keyfold.backup.archive import MAX_OBJECT_BYTES, ArchivedObject, ArchiveReader, ArchiveWriter, Label, canonical
+from keyfold.backup.archive import MAX_OBJECT_BYTES, ArchivedObject, ArchiveReader, ArchiveWriter, Label
 from keyfold.errors import KeyfoldError
+from keyfold.json_bytes import canonical
 
 LABEL = Label(1, "cluster", "20261123T023000Z-00000000", "acme", "partition")
 ROW = {"name": "acme", "policy": {"key_invalidation": True}}

@@ -7,11 +7,11 @@ from dataclasses import asdict, replace
 import pytest
 
 from keyfold.backup import manifest
-from keyfold.backup.archive import canonical
 from keyfold.backup.manifest import ArchiveEntry, Cluster, Difference, Manifest
 from keyfold.custody import record
 from keyfold.custody.memory_keys import MemorySystemKeys
 from keyfold.errors import KeyfoldError
+from keyfold.json_bytes import canonical
 
 UUID = "11111111-2222-4333-8444-555555555555"
 KEYS = MemorySystemKeys(bytes(range(32)), UUID)
