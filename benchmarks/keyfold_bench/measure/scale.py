@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.keyfold_bench import cluster
 from benchmarks.keyfold_bench.machines import NODES, ROOT, SET, BenchFailed, on
 from benchmarks.keyfold_bench.results import Measured, Run, rounded
+from lab.handover import subscriber_key
 
 _MANY = 1000
 _RUNS = 3
@@ -34,8 +35,10 @@ def measure() -> Measured:
 
 def _declare(max_failures: int) -> Run:
     """Declare them all, the last with this policy; the task's seconds, until every node has what changed."""
+    # As an inventory has it; cluster.SUBSCRIBER would have Ansible read the file once for each of them.
+    key = subscriber_key(ROOT / ".keyfold" / SET)
     partitions: list[dict[str, Any]] = [
-        {"name": f"p{number:04}", "package": "ECO", **cluster.SUBSCRIBER} for number in range(_MANY)
+        {"name": f"p{number:04}", "package": "ECO", "subscriber_key": key} for number in range(_MANY)
     ]
     partitions[-1]["policy"] = {"max_failures": max_failures}
     variables = ROOT / ".keyfold" / SET / "declare.json"
