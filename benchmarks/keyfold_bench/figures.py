@@ -79,10 +79,10 @@ FIGURES = {
         "ratio",
         AtMost(1.5),
         f"{_BACKUP} ÷ seconds of tar | age | curl PUT of the same object files, one archive per partition, on the same "
-        "node into the same Apache, which is not read back; in turns, each begun with the files in the page cache",
+        "node into the same Apache, which is not read back; in turns",
         missed="a backup also hashes each object, compares it with what etcd's majority has committed, and reads every "
         "archive back out of the store before it is called verified: the pipe does none of it. It takes some 14 s of "
-        "CPU time, most of it in one Python process",
+        "CPU time, most of it in one process, and is the first of each turn to read files that may have left the cache",
     ),
     "backup_100k_over_restic": Figure(
         "ratio",

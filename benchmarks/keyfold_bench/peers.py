@@ -76,13 +76,6 @@ def prepare() -> None:
     on(_STORE, "sh", "-ec", _SERVE, given=_LOCATION)
 
 
-def warm(partitions: Sequence[str]) -> None:
-    """Read the object files once: whoever comes first would else read them for the others."""
-    sources = " ".join(_TOKENS.format(partition) for partition in partitions)
-    # tar does not read what goes to /dev/null.
-    on(NODE, "sh", "-c", f"tar --create --absolute-names {sources} | wc -c")
-
-
 def pipe(partitions: Sequence[str]) -> float:
     """Seconds of `tar | age | curl` of the partitions' object files, one after the other."""
     _empty()

@@ -16,7 +16,6 @@ def measure() -> Measured:
 
 
 def _turn() -> tuple[Run, Run, Run]:
-    peers.warm(big.PARTITIONS)
     named = [word for name in big.PARTITIONS for word in ("--partition", name)]
     ours, megabytes, _ = peers.timed("keyfold", "backup", "run", *named)
     pipe = peers.pipe(big.PARTITIONS)
