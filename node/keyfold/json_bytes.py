@@ -1,4 +1,4 @@
-"""JSON as Keyfold stores it (docs/formats.md): ASCII, without blanks."""
+"""JSON as Keyfold stores it and agents speak it (docs/formats.md, docs/interfaces.md): ASCII, without blanks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def compact(value: Any) -> bytes:
-    """For what is only read back: keys in the order in which they are."""
+    """For what is only read again: keys in the order in which they are."""
     return json.dumps(value, separators=(",", ":")).encode()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keyfold.errors import KeyfoldError
+from keyfold.json_bytes import compact
 
 # Longer than any single step the agent takes; a dead agent is noticed at connect or by a closed socket.
 REPLY_SECONDS = 300.0
@@ -29,12 +30,12 @@ class AgentClient:
 
     def stream(self, op: str, **params: Any) -> Iterator[dict[str, Any]]:
         """All replies to one request, up to the one with `end`, or the first if it is the only one."""
-        request = json.dumps({"op": op, **params}, separators=(",", ":")) + "\n"
+        request = compact({"op": op, **params}) + b"\n"
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(self._timeout)
             try:
                 connection.connect(str(self._path))
-                connection.sendall(request.encode())
+                connection.sendall(request)
                 connection.shutdown(socket.SHUT_WR)
                 with connection.makefile("rb") as lines:
                     for line in lines:

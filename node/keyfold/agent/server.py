@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from keyfold.errors import KeyfoldError
+from keyfold.json_bytes import compact
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ class _Handler(socketserver.StreamRequestHandler):
 
 
 def _encoded(reply: Reply) -> bytes:
-    return json.dumps(reply, separators=(",", ":")).encode() + b"\n"
+    return compact(reply) + b"\n"
 
 
 def _uid(connection: socket.socket) -> int:

@@ -17,7 +17,6 @@ import pytest
 
 import keyfold
 from keyfold.backup.age_plugin import OpenKeys, serve
-from keyfold.custody.memory_keys import MemorySystemKeys
 
 # The repository's own node/, so that the plugin runs the code under test.
 _NODE = Path(keyfold.__path__[0]).parent
@@ -45,12 +44,12 @@ def install(directory: Path, open_keys: OpenKeys, monkeypatch: pytest.MonkeyPatc
     """From here on `age` of this test finds the plugin, served by this process with the keys that `open_keys` gives."""
     server = _server()
     number = server.add(open_keys)
-    _install(directory, _DOOR.format(python=sys.executable, path=server.path, number=str(number)), monkeypatch)
+    _install(directory, _DOOR.format(python=sys.executable, path=server.path, number=number), monkeypatch)
 
 
 def install_program(directory: Path, root: bytes, cluster_uuid: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on `age` of this test finds the plugin as a program of its own, over these keys in memory."""
-    imports = f"from {MemorySystemKeys.__module__} import MemorySystemKeys"
+    imports = "from keyfold.custody.memory_keys import MemorySystemKeys"
     keys = f"MemorySystemKeys(bytes.fromhex({root.hex()!r}), {cluster_uuid!r})"
     _install(directory, _program(imports, keys), monkeypatch)
 
@@ -91,9 +90,9 @@ class _Server:
         self._socket.listen()
         _thread(self._accept)
 
-    def add(self, open_keys: OpenKeys) -> int:
-        number = next(self._numbers)
-        self._keys[str(number)] = open_keys
+    def add(self, open_keys: OpenKeys) -> str:
+        number = str(next(self._numbers))
+        self._keys[number] = open_keys
         return number
 
     def _accept(self) -> None:
