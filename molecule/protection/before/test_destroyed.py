@@ -11,7 +11,6 @@ from scenario.application import Application, Pkcs11Error
 from scenario.cluster import Cluster, CommandRefused, keyfold
 from scenario.evidence import keep
 from scenario.machines import controller_directory
-from scenario.waiting import wait_for
 
 from lab.handover import opened, subscriber_key
 
@@ -25,13 +24,7 @@ def declare(cluster: Cluster, name: str, **policy: int) -> str:
         "partitions": [{"name": name, "package": "ECO", "policy": policy, "subscriber_key": subscriber_key(home)}]
     }
     keyfold(cluster.nodes[0], "partition", "apply", stdin=json.dumps(declared))
-    for node in cluster.nodes:
-        directory = f"/var/lib/keyfold/partitions/{name}/tokens"
-        wait_for(
-            lambda node=node, directory=directory: node.attempt("test", "-d", directory).returncode == 0,
-            "the partition",
-            60.0,
-        )
+    cluster.await_agreement(name)
     sealed = keyfold(cluster.nodes[0], "partition", "handover", name)["handover"][name]["user"]
     return opened(home, sealed)
 
