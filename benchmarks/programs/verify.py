@@ -1,6 +1,6 @@
-"""Time the check of one archive in the store, and sha256sum of the same bytes: verify.py MEGABYTES.
+"""Time the check of one archive in the store, sha256sum of the same bytes, and curl of them: verify.py MEGABYTES.
 
-Prints {"verify", "sha256sum"}: seconds. As root on a node of the backup site. The archive stays in a scratch
+Prints {"verify", "sha256sum", "curl"}: seconds. As root on a node of the backup site. The archive stays in a scratch
 collection, as the writer may not delete.
 """
 
@@ -46,9 +46,14 @@ def main() -> None:
         verified = time.monotonic()
         subprocess.run(["sha256sum", file.name], check=True, stdout=subprocess.DEVNULL)
         summed = time.monotonic()
+        identity = ("--cacert", store.ca, "--cert", store.writer_cert, "--key", store.writer_key)
+        subprocess.run(
+            ["curl", "--silent", "--fail", *identity, "--output", "/dev/null", f"{store.url}{place}/a.age"], check=True
+        )
+        fetched = time.monotonic()
     if problem:
         sys.exit(f"the archive did not verify: {problem}")
-    print(json.dumps({"verify": verified - begun, "sha256sum": summed - verified}))
+    print(json.dumps({"verify": verified - begun, "sha256sum": summed - verified, "curl": fetched - summed}))
 
 
 main()
