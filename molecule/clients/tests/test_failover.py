@@ -146,7 +146,7 @@ def test_a_node_that_falls_silent_keeps_nobody_waiting_for_long(
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_program_that_connects_for_each_job_fails_only_while_the_node_goes(seen: Seen, name: str) -> None:
-    # A killed machine's kernel still takes connections until it has reaped the listener: a short run may meet that twice.
+    # A killed machine's kernel takes connections until it has reaped the listener: two short runs may meet that.
     assert all(run.begun < seen.lost_by for run in seen.after(name) if not run.held), seen.runs[name]
 
 

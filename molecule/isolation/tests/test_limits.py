@@ -21,7 +21,8 @@ AGENT_CONNECTIONS = 256 + 8
 SECONDS = 6
 # Five processes hand a signature on (application, stunnel, HAProxy, p11-kit remote, and back). On each of two cores
 # half of the noisy partition's connections want to run; before each hand-over the quiet one waits at most one time
-# slice of 4 ms for each of those: 5 × 8 × 4 ms. A partition that starved would wait as long as the load lasts.
+# slice of 4 ms for each of those: 5 × 8 × 4 ms, on top of what it waits for the machine's other work. A partition that
+# starved would wait as long as the load lasts.
 P99_MS = 160.0
 
 
@@ -129,7 +130,7 @@ def test_a_partition_at_full_load_does_not_starve_another(cluster: Cluster) -> N
     print(f"alone {alone}, beside {beside}, the load {loud}")
     assert (loud["sessions"], loud["failed"], beside["failed"]) == (SBX_CONNECTIONS, 0, 0)
     assert loud["signatures"] > 10 * SECONDS, "there was no load"
-    assert beside["p99_ms"] <= P99_MS, (alone, beside, loud)
+    assert beside["p99_ms"] <= alone["p99_ms"] + P99_MS, (alone, beside, loud)
 
 
 def test_only_approved_mechanisms_work_in_a_partition_that_has_a_list(
