@@ -60,8 +60,8 @@ FIGURES = {
         "an etcd transaction with the compares, puts and sizes of that commit; the three take turns, all on hsm1",
         missed="of the some 10 ms, a system call trace gives 7 to 8 to the agent's answer: 5 for etcd's, before that "
         "reading, checking and sealing the two files, after it noting them in the agent's base, while the watch brings "
-        "the same change into the same interpreter. The rest is the module's lock and connection, and two cores that run "
-        "three nodes' agents and etcd members as well",
+        "the same change into the same interpreter. The rest is the module's lock and connection, and two cores that "
+        "run three nodes' agents and etcd members as well",
     ),
     "usable_elsewhere_p50_ms": Figure(
         "ms",
@@ -136,8 +136,8 @@ FIGURES = {
         "in its page cache, one after the other",
         missed="sha256sum reads memory; verified bytes come through TLS first, from an Apache on the same two cores. "
         "curl, which throws them away unhashed, reaches less than half of sha256sum's speed: no verification over TLS "
-        "can pass that here. Hashing in a thread of its own was tried and gained nothing, as Apache keeps the other core "
-        "busy",
+        "can pass that here. Hashing in a thread of its own was tried and gained nothing, as Apache keeps the other "
+        "core busy",
     ),
     "join_10k_seconds": Figure(
         "s",
