@@ -99,6 +99,7 @@ CK_RV connection_open(const char *address)
     if (client == NULL)
         return CKR_GENERAL_ERROR;
     has_been_up = false;
+    deadline = deadline_in(RECONNECT_MS);
     connect_once();
     return CKR_OK;
 }
@@ -159,9 +160,8 @@ CK_RV connection_need(void)
     if (up)
         return CKR_OK;
     has_failed = true;
-    /* Who has never been connected has nothing to lose: as with p11-kit-client, there is no token yet. */
     if (deadline == 0)
-        deadline = deadline_in(has_been_up ? RECONNECT_MS : 0);
+        deadline = deadline_in(RECONNECT_MS);
     for (;;) {
         rv = CKR_DEVICE_ERROR;
         if (connect_once()) {
@@ -173,7 +173,11 @@ CK_RV connection_need(void)
         /* Another token than before: as good as none. */
         if (up)
             disconnect();
-        if (deadline_left(deadline) == 0 || (rv != CKR_TOKEN_NOT_PRESENT && restores == MOST_RESTORES))
+        /*
+         * Who has never been connected has nothing to lose: as with p11-kit-client, there is no token yet. The one
+         * attempt has all the time, for a busy node is slow to greet.
+         */
+        if (!has_been_up || deadline_left(deadline) == 0 || (rv != CKR_TOKEN_NOT_PRESENT && restores == MOST_RESTORES))
             break;
         nanosleep(&pause, NULL);
     }

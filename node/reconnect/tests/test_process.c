@@ -38,6 +38,20 @@ static void no_signal_reaches_the_application(struct token *token)
     token_log_in(token);
 }
 
+static void a_busy_node_is_waited_for(struct token *token)
+{
+    CK_ULONG count = 0;
+
+    relay_cut();
+    need(token->module->C_Finalize(NULL) == CKR_OK, "C_Finalize");
+    relay_greet_after(1300); /* more than an attempt to reconnect has at the least, less than it has in all */
+    check_number(token->module->C_Initialize(NULL), CKR_OK, "C_Initialize with a node that is slow to greet");
+    check_number(token->module->C_GetSlotList(CK_TRUE, NULL, &count), CKR_OK, "C_GetSlotList");
+    check_number(count, 1, "its token is there");
+    relay_greet_after(0);
+    token_log_in(token);
+}
+
 static void *sign_often(void *argument)
 {
     const struct token *token = argument;
@@ -181,6 +195,7 @@ int main(void)
     check(pin_is_locked(), "the PIN is in memory that is locked, not dumped, and wiped in children");
 #endif
     no_signal_reaches_the_application(&token);
+    a_busy_node_is_waited_for(&token);
     threads_share_it(&token);
     a_child_begins_anew(&token);
     one_module_per_address(&token);

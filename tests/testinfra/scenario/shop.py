@@ -93,4 +93,5 @@ def service(machine: Machine, name: str, *argv: str, user: str = "root") -> Iter
     try:
         yield
     finally:
-        machine.run("systemctl", "stop", f"{name}.service")
+        stopped = machine.attempt("systemctl", "stop", f"{name}.service")
+        assert stopped.returncode == 0, machine.run("journalctl", "--unit", name, "--lines", "20", "--output", "cat")

@@ -25,6 +25,7 @@ static pthread_t thread;
 static int listener = -1;
 static int connection = -1; /* the client's end of the one there is */
 static bool refusing;
+static unsigned greeting_ms;
 static unsigned requests[CALLS];
 static char conf[256];
 static struct {
@@ -99,10 +100,16 @@ static void pump(int client, int server)
     unsigned char message[MOST_BYTES];
     unsigned call = 0, answer;
     size_t length;
+    unsigned wait_ms;
 
+    pthread_mutex_lock(&lock);
+    wait_ms = greeting_ms;
+    pthread_mutex_unlock(&lock);
     /* One byte each way before the first message. */
-    if (!read_exactly(client, message, 1) || !send_exactly(server, message, 1) || !read_exactly(server, message, 1) ||
-        !send_exactly(client, message, 1))
+    if (!read_exactly(client, message, 1) || !send_exactly(server, message, 1) || !read_exactly(server, message, 1))
+        return;
+    usleep(wait_ms * 1000);
+    if (!send_exactly(client, message, 1))
         return;
     while ((length = read_message(client, message, &call)) > 0) {
         if (is_cut_here(call, TOKEN_CANNOT)) {
@@ -237,6 +244,13 @@ void relay_refuse(bool refuse)
 {
     pthread_mutex_lock(&lock);
     refusing = refuse;
+    pthread_mutex_unlock(&lock);
+}
+
+void relay_greet_after(unsigned milliseconds)
+{
+    pthread_mutex_lock(&lock);
+    greeting_ms = milliseconds;
     pthread_mutex_unlock(&lock);
 }
 

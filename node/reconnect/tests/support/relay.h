@@ -47,6 +47,9 @@ bool relay_cuts_left(void);
 /* Close every new connection at once, as a tunnel does that reaches no node. */
 void relay_refuse(bool refuse);
 
+/* Pass on the servers' greetings only after so long, as of a busy node. */
+void relay_greet_after(unsigned milliseconds);
+
 /* Requests since the start, or since relay_forget. */
 unsigned relay_requests(enum call call);
 void relay_forget(void);
