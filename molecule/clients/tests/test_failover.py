@@ -28,8 +28,9 @@ HELD = ("pykcs11", "python-pkcs11")
 RECONNECTING = "reconnecting"
 DAEMONS = ("openssl-server", "knot")
 KNOT_SIGNS = ("knotc", "--blocking", "zone-sign", "shop.example")
-# TCP gives up what is not answered after 13 s (client_tcp_retries); the rest is for a busy machine.
-GIVES_UP_SECONDS = 30.0
+# TCP gives up what is not answered after 13 s (client_tcp_retries); its pauses grow with the round-trip time it has
+# seen, which on a machine busy with other tests is many times that of a network.
+GIVES_UP_SECONDS = 60.0
 NEW_SESSION_SECONDS = 2.0
 
 
@@ -138,7 +139,7 @@ def test_a_node_that_falls_silent_keeps_nobody_waiting_for_long(
         silent_at = time.time()
         with cut_off(cluster.node("hsm1")):
             assert clients.new_session_seconds() <= NEW_SESSION_SECONDS
-            wait_for(lambda: clients.hold_since(silent_at, names), "two signatures through the other node", 60)
+            wait_for(lambda: clients.hold_since(silent_at, names), "two signatures without the node", GIVES_UP_SECONDS)
         waited = max(run.ended - run.begun for run in clients.runs("pykcs11"))
         assert 1.0 < waited < GIVES_UP_SECONDS
     cluster.await_level()
