@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 def connect(order: dict[str, str]) -> ssl.SSLSocket | None:

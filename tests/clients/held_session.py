@@ -3,7 +3,8 @@
 Usage: held_session.py pykcs11|python-pkcs11 MODULE TOKEN PIN-FILE LABEL one JSON object a line: {begun, ended, outcome}
 
 After an error it tries the same session thrice more, then finalizes and initializes the library and goes on.
-Both packages as their documentation has it; `outcome` is "ok", "again" (initialized anew) or the error's name.
+Both packages as their documentation has it; `outcome` is "ok" or the error's name, of initializing anew "again" or
+"again: " and the name.
 """
 
 import hashlib
@@ -54,16 +55,17 @@ def python_pkcs11(module, token, pin, label):
     return opened, again
 
 
-def attempt(call):
+def attempt(call, name="ok"):
     begun = time.time()
     result = None
     try:
         result = call()
-        outcome = "ok"
+        outcome = name
     except Exception as error:  # noqa: BLE001  whatever the package makes of it is what is asked for
         outcome = str(error) if type(error).__name__ == "PyKCS11Error" else type(error).__name__
+        outcome = outcome if name == "ok" else f"{name}: {outcome}"
     print(json.dumps({"begun": begun, "ended": time.time(), "outcome": outcome}), flush=True)
-    return outcome == "ok", result
+    return outcome == name, result
 
 
 def main():
@@ -77,7 +79,7 @@ def main():
         held, _ = attempt(sign)
         failures = 0 if held else failures + 1
         if failures > 3:
-            renewed, made = attempt(again)
+            renewed, made = attempt(again, "again")
             if renewed:
                 sign, failures = made, 0
         time.sleep(0.1)

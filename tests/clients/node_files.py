@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,13 @@ CLIENT = AgentClient(Path("/run/keyfold/agent.sock"), timeout_seconds=30)
 
 
 def files(partition: str) -> dict[str, str]:
-    """Torn files are told as such, not left out."""
+    """Torn files are told as such, not left out; one that goes meanwhile is gone."""
     tokens = Path("/var/lib/keyfold/partitions", partition, "tokens")
-    return {path.name: _digest(path.read_bytes()) for path in tokens.glob("*/*.object")}
+    found = {}
+    for path in tokens.glob("*/*.object"):
+        with suppress(FileNotFoundError):
+            found[path.name] = _digest(path.read_bytes())
+    return found
 
 
 def _digest(data: bytes) -> str:

@@ -35,7 +35,7 @@ def backing(cluster: Cluster) -> Machine:
 def test_a_run_that_was_missed_is_made_up_for_and_the_set_has_the_canary(backing: Machine) -> None:
     assert keyfold(backing, "backup", "list")["sets"] == []
     miss(backing, "keyfold-backup")
-    wait_for(partial(ended, backing, "keyfold-backup.service"), "the backup that was missed")
+    wait_for(partial(ended, backing, "keyfold-backup.service"), "the backup that was missed", 300.0)
     (made,) = keyfold(backing, "backup", "list")["sets"]
     assert made["verified"] is True
     assert [(row["name"], row["objects"]) for row in made["partitions"]] == [("acme", 1), (CANARY, 3)]

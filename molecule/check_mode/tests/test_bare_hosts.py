@@ -38,7 +38,7 @@ def dry_run(look: partial[dict[str, str]]) -> tuple[dict[str, str], str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     return before, done.stdout

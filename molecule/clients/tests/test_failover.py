@@ -6,11 +6,10 @@ docs/clients.md, "When its node goes away", says so; the errors in its block are
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from scenario.cluster import Cluster
@@ -31,6 +30,7 @@ KNOT_SIGNS = ("knotc", "--blocking", "zone-sign", "shop.example")
 # TCP gives up what is not answered after 13 s (client_tcp_retries); its pauses grow with the round-trip time it has
 # seen, which on a machine busy with other tests is many times that of a network.
 GIVES_UP_SECONDS = 60.0
+# More than it takes with all nodes there.
 NEW_SESSION_SECONDS = 2.0
 
 
@@ -41,7 +41,7 @@ class Seen:
     lost_at: float
     lost_by: float
     runs: Mapping[str, list[Run]]
-    new_session_seconds: float
+    new_session_seconds: tuple[float, float]
     restarted: Mapping[str, bool]
 
     def after(self, name: str) -> list[Run]:
@@ -72,6 +72,7 @@ class Clients:
     def new_session_seconds(self) -> float:
         """The quickest of three: what else the machine does is not what is asked for."""
         tries = [self._shop.command(f"python3 {self._directory}/first_session.py $MODULE pin") for _ in range(3)]
+        assert all(tried.returncode == 0 for tried in tries), tries
         return min(float(json.loads(tried.stdout)["seconds"]) for tried in tries)
 
     def _held(self, name: str) -> str:
@@ -93,13 +94,24 @@ def call(shop: Shop, daemon: str) -> Run:
     """One TLS connection to the server, or one signing of the zone."""
     begun = time.time()
     done = shop.attempt("curl") if daemon == "openssl-server" else shop.machine.attempt(*KNOT_SIGNS)
-    return Run(begun, time.time(), "ok" if done.returncode == 0 else _said(shop, daemon, done))
+    return Run(begun, time.time(), "ok" if done.returncode == 0 else done.stdout + done.stderr)
 
 
-def _said(shop: Shop, daemon: str, done: subprocess.CompletedProcess[str]) -> str:
-    """The daemon's own words, which are in its log."""
+def told(shop: Shop, daemon: str, run: Run, words: str) -> Run:
+    """With what the daemon wrote of it, which its log may have a moment later than the caller its answer."""
     unit = "shop-server" if daemon == "openssl-server" else "knot"
-    return done.stdout + done.stderr + shop.machine.run("journalctl", "--unit", unit, "--lines", "5", "--output", "cat")
+
+    def log() -> str:
+        return shop.machine.run("journalctl", "--unit", unit, "--lines", "50", "--output", "cat")
+
+    if not run.held:
+        wait_for(lambda: words in log(), f"the words of {daemon}")
+    return replace(run, outcome=run.outcome if run.held else run.outcome + log())
+
+
+def errors(page: Mapping[str, str]) -> dict[str, str]:
+    """What each program says, by the page."""
+    return dict(line.split(": ", 1) for line in page["failover-errors"].splitlines())
 
 
 @pytest.fixture(scope="module")
@@ -113,18 +125,20 @@ def seen(
             for name in names:
                 clients.start(running, name)
             wait_for(lambda: call(shop, "openssl-server").held, "the TLS server's answer", 30)
-            wait_for(lambda: clients.hold_since(0, names), "two runs of every client", 60)
+            wait_for(lambda: clients.hold_since(0, names), "two runs of every client")
             assert call(shop, "knot").held
+            before = clients.new_session_seconds()
             lost_at = time.time()
             away.enter_context(powered_off(cluster.node("hsm1")))
             lost_by = time.time()
-            calls = {daemon: [call(shop, daemon)] for daemon in DAEMONS}
-            wait_for(lambda: clients.hold_since(lost_by, names), "two runs of every client without the node", 90)
+            calls = {daemon: [told(shop, daemon, call(shop, daemon), errors(page)[daemon])] for daemon in DAEMONS}
+            wait_for(lambda: clients.hold_since(lost_by, names), "two runs of every client without the node")
+            after = clients.new_session_seconds()
             runs = {name: clients.runs(name) for name in names} | calls
         shop.as_root("knot-start")
         with shop.serving("openssl-server"):
             restarted = {daemon: bool(wait_for(lambda d=daemon: call(shop, d).held, daemon, 30)) for daemon in DAEMONS}
-        yield Seen(lost_at, lost_by, runs, clients.new_session_seconds(), restarted)
+        yield Seen(lost_at, lost_by, runs, (before, after), restarted)
     cluster.await_level()
 
 
@@ -136,9 +150,10 @@ def test_a_node_that_falls_silent_keeps_nobody_waiting_for_long(
     with ExitStack() as running:
         clients.start(running, "pykcs11")
         wait_for(lambda: clients.hold_since(0, names), "two signatures", 30)
-        silent_at = time.time()
+        before = clients.new_session_seconds()
         with cut_off(cluster.node("hsm1")):
-            assert clients.new_session_seconds() <= NEW_SESSION_SECONDS
+            silent_at = time.time()
+            assert clients.new_session_seconds() <= before + NEW_SESSION_SECONDS
             wait_for(lambda: clients.hold_since(silent_at, names), "two signatures without the node", GIVES_UP_SECONDS)
         waited = max(run.ended - run.begun for run in clients.runs("pykcs11"))
         assert 1.0 < waited < GIVES_UP_SECONDS
@@ -155,10 +170,9 @@ def test_a_program_that_connects_for_each_job_fails_only_while_the_node_goes(see
 def test_a_session_that_was_held_ends_with_the_error_of_the_page(
     seen: Seen, page: Mapping[str, str], name: str
 ) -> None:
-    errors = dict(line.split(": ", 1) for line in page["failover-errors"].splitlines())
-    failed = [run for run in seen.after(name) if not run.held]
+    failed = [run for run in seen.after(name) if not run.held and not run.outcome.startswith("again")]
     assert failed
-    assert all(errors[name] in run.outcome for run in failed), failed
+    assert all(errors(page)[name] in run.outcome for run in failed), failed
     assert all(run.ended - run.begun < GIVES_UP_SECONDS for run in failed), failed
 
 
@@ -181,4 +195,5 @@ def test_a_daemon_that_is_restarted_serves_through_the_other_node(seen: Seen, na
 
 
 def test_a_new_session_is_there_within_two_seconds_of_a_power_loss(seen: Seen) -> None:
-    assert seen.new_session_seconds <= NEW_SESSION_SECONDS
+    before, after = seen.new_session_seconds
+    assert after <= before + NEW_SESSION_SECONDS

@@ -42,7 +42,7 @@ def loud_run(cluster: Cluster, revoked: Identity) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout[-3000:]
     return done.stdout + done.stderr

@@ -7,6 +7,7 @@ import json
 import pytest
 from scenario.cluster import Cluster, keyfold
 from scenario.machines import Machine
+from scenario.waiting import wait_for
 
 NODES = ["hsm1", "hsm2", "hsm3"]
 UNITS = {
@@ -94,7 +95,7 @@ def test_status_is_sane_on_every_node(cluster: Cluster) -> None:
         status = keyfold(node, "status")
         assert [row["name"] for row in status["nodes"]] == NODES
         assert status["quorum"] is True
-        assert sum(member["leader"] for member in status["etcd"]) == 1
+        wait_for(lambda node=node: sum(one["leader"] for one in keyfold(node, "status")["etcd"]) == 1, "one leader")
         assert {"acme", "globex"} <= {row["name"] for row in status["partitions"]}
 
 

@@ -12,6 +12,7 @@ from scenario.cluster import Cluster
 from scenario.connections import Held
 from scenario.identities import Identity, issued, ours
 from scenario.machines import Machine, controller_directory, on_each
+from scenario.waiting import wait_for
 
 # What the design promises, and how long the short-lived certificate of the test is good.
 WITHIN_SECONDS = 60.0
@@ -54,12 +55,13 @@ def test_connections_end_within_a_minute_after_their_certificate_was_revoked_or_
 ) -> None:
     """No playbook runs; a good certificate of the same partition, and other partitions, keep theirs."""
     bad = ours("partition", "acme", valid_for=timedelta(hours=1))
-    short = ours("partition", "acme", valid_for=timedelta(seconds=GOOD_SECONDS))
     good = {name: issued(f"partition-{name}") for name in ("acme", "noisy")}
+    # Connected first, while it is good.
+    short = ours("partition", "acme", valid_for=timedelta(seconds=GOOD_SECONDS))
     with (
+        Held(cluster.app, "hsm1", short) as expiring,
         Held(cluster.app, "hsm1", bad, 2) as revoked_here,
         Held(cluster.app, "hsm2", bad) as revoked_there,
-        Held(cluster.app, "hsm1", short) as expiring,
         Held(cluster.app, "hsm1", good["acme"]) as same_partition,
         Held(cluster.app, "hsm1", good["noisy"]) as another,
     ):
@@ -113,6 +115,7 @@ def processes(cluster: Cluster) -> dict[str, int]:
 
 
 def test_the_server_name_a_client_asks_for_decides_nothing(cluster: Cluster) -> None:
+    wait_for(lambda: not processes(cluster)["acme"], "nobody of acme's")
     before = processes(cluster)
     with Held(cluster.app, "hsm1", issued("partition-acme"), server_name="noisy") as held:
         assert held.open == 1

@@ -71,7 +71,7 @@ def test_a_partitions_processes_cannot_use_up_the_agents_socket(
         f"for _ in range({wanted}):\n"
         "    s = socket.socket(socket.AF_UNIX); s.connect('/run/keyfold/agent.sock'); open_.append(s)\n"
         "refused = 0\n"
-        "while ready := select.select(open_, [], [], 3)[0]:\n"
+        f"while ready := select.select(open_, [], [], 60 if refused < {wanted - AGENT_CONNECTIONS} else 3)[0]:\n"
         "    for s in ready:\n        refused += b'denied' in s.recv(4096); open_.remove(s)\n"
         "print(len(open_), refused, flush=True)\nsys.stdin.read()\n"
     )
@@ -86,7 +86,9 @@ def test_a_partitions_processes_cannot_use_up_the_agents_socket(
             assert held + refused == wanted
             session(node).call("generate_secret", label=f"{tag}-flooded")
         finally:
-            flooding.kill()
+            # Not killed, for docker's client would leave the connections; the block awaits its end.
+            assert flooding.stdin is not None
+            flooding.stdin.close()
 
 
 def load(cluster: Cluster, partition: str, processes: int, seconds: int, nice: int) -> subprocess.Popen[str]:
@@ -110,7 +112,7 @@ def load(cluster: Cluster, partition: str, processes: int, seconds: int, nice: i
 
 
 def result(running: subprocess.Popen[str]) -> dict[str, float]:
-    out, _ = running.communicate(timeout=60)
+    out, _ = running.communicate(timeout=180)
     said: dict[str, float] = json.loads(out)
     return said
 
@@ -122,15 +124,16 @@ def test_a_partition_at_full_load_does_not_starve_another(cluster: Cluster) -> N
                 application.call("generate_pair", label=f"{partition}-load")
     # The applications above end a moment after they were killed, and count until then.
     wait_for(lambda: not cluster.node("hsm1").attempt("pgrep", "-u", "kf-noisy", "p11-kit").stdout, "nobody connected")
-    alone = result(load(cluster, "acme", 1, 2, 0))
+    alone = [result(load(cluster, "acme", 1, 2, 0))]
     # The noisy subscriber's own programs stand for other machines: they give way, its processes on the node do not.
     noisy = load(cluster, "noisy", SBX_CONNECTIONS, SECONDS + 2, 19)
     beside = result(load(cluster, "acme", 1, SECONDS, 0))
     loud = result(noisy)
+    alone.append(result(load(cluster, "acme", 1, 2, 0)))
     print(f"alone {alone}, beside {beside}, the load {loud}")
     assert (loud["sessions"], loud["failed"], beside["failed"]) == (SBX_CONNECTIONS, 0, 0)
     assert loud["signatures"] > 10 * SECONDS, "there was no load"
-    assert beside["p99_ms"] <= alone["p99_ms"] + P99_MS, (alone, beside, loud)
+    assert beside["p99_ms"] <= max(one["p99_ms"] for one in alone) + P99_MS, (alone, beside, loud)
 
 
 def test_only_approved_mechanisms_work_in_a_partition_that_has_a_list(

@@ -25,9 +25,10 @@ def node(cluster: Cluster) -> Machine:
 
 
 @pytest.fixture
-def signer(session: Session, node: Machine, tag: str) -> str:
+def signer(cluster: Cluster, session: Session, node: Machine, tag: str) -> str:
     """A key pair on all nodes, made before the cut."""
     session(node).call("generate_pair", label=f"signer-{tag}")
+    cluster.await_agreement()
     return f"signer-{tag}"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from scenario.application import Application
 from scenario.cluster import Cluster, keyfold
 from scenario.evidence import kept
+from scenario.waiting import wait_for
 
 DIGEST = "ab" * 32
 
@@ -25,5 +26,6 @@ def test_the_key_pair_verifies_what_it_signed_and_signs_on_every_node(
 def test_it_is_invalidated_no_more_and_recorded(cluster: Cluster) -> None:
     left = keyfold(cluster.nodes[2], "object", "list", "acme", "--invalidated")["objects"]
     assert {bytes.fromhex(one["label"]).decode() for one in left} == {"regret"}
+    wait_for(lambda: not keyfold(cluster.nodes[0], "status")["audit"]["pending"], "nothing pending")
     entries = keyfold(cluster.nodes[0], "audit", "list", "--partition=acme")["entries"]
     assert [entry["officers"] for entry in entries if entry["what"] == "reactivate"] == [["ada", "grace"]]

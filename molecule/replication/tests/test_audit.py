@@ -38,17 +38,17 @@ def test_a_new_keys_entry_is_linked_soon_and_in_every_nodes_journal(
         rows = keyfold(two, "audit", "list", f"--since={before + 1}", "--partition=acme")["entries"]
         return next((row for row in rows if row["what"] == "commit create" and row["node"] == "hsm1"), None)
 
-    found = wait_for(entry, "the entry", 5.0)
+    found = wait_for(entry, "the entry")
     assert len(found["files"]) == 2
     for node in cluster.nodes:
-        (logged, *_) = wait_for(lambda node=node: journal(node, found["seq"]), f"{node.name}'s journal", 10.0)
+        (logged, *_) = wait_for(lambda node=node: journal(node, found["seq"]), f"{node.name}'s journal")
         assert logged["KEYFOLD_WHAT"] == "commit create"
         assert logged["KEYFOLD_PARTITION"] == "acme"
         assert json.loads(logged["KEYFOLD_AUDIT_ENTRY"])["seq"] == found["seq"]
 
 
 def test_every_node_proves_the_same_chain_from_genesis_on(cluster: Cluster) -> None:
-    wait_for(lambda: not keyfold(cluster.nodes[0], "status")["audit"]["pending"], "nothing pending", 10.0)
+    wait_for(lambda: not keyfold(cluster.nodes[0], "status")["audit"]["pending"], "nothing pending")
     assert keyfold(cluster.nodes[0], "audit", "list")["entries"][0]["what"] == "genesis"
     anchor = keyfold(cluster.nodes[0], "audit", "verify")
     for node in cluster.nodes:

@@ -14,6 +14,8 @@ from scenario.faults import frozen
 from scenario.waiting import wait_for
 
 AGENT = "keyfold-agent.service"
+# A change is in the making while the module holds it (docs/interfaces.md §3).
+LOCK = "/var/lib/keyfold/partitions/acme/update.lock"
 Session = Callable[..., Application]
 
 
@@ -25,11 +27,12 @@ def test_a_change_based_on_what_another_node_has_replaced_is_refused(
     one, two, three = (session(node) for node in cluster.nodes)
     one.call("generate_secret", label=f"contested-{tag}")
     for late in (two, three):
-        wait_for(lambda late=late: f"contested-{tag}" in late.labels("secret"), "the key", 5.0, 0.02)
+        wait_for(lambda late=late: f"contested-{tag}" in late.labels("secret"), "the key", pause_seconds=0.02)
     with ThreadPoolExecutor(max_workers=1) as pool:
         with frozen(cluster.node("hsm2"), AGENT):
             arguments = {"to": f"from-hsm2-{tag}"} if change == "relabel" else {}
             losing = pool.submit(two.call, change, cls="secret", label=f"contested-{tag}", **arguments)
+            wait_for(lambda: cluster.node("hsm2").attempt("flock", "-n", LOCK, "true").returncode, "hsm2's change")
             one.call("relabel", cls="secret", label=f"contested-{tag}", to=f"from-hsm1-{tag}")
             assert not losing.done()
         with pytest.raises(Pkcs11Error, match="CKR_"):
@@ -39,7 +42,11 @@ def test_a_change_based_on_what_another_node_has_replaced_is_refused(
         # SoftHSM 2.6.1 never looks again at a file that its own process removed: the next process sees it.
         two.call("login", pin=cluster.pin())
     for reader in (one, two, three):
-        wait_for(lambda reader=reader: f"from-hsm1-{tag}" in reader.labels("secret"), "the winner's label", 5.0, 0.02)
+        wait_for(
+            lambda reader=reader: f"from-hsm1-{tag}" in reader.labels("secret"),
+            "the winner's label",
+            pause_seconds=0.02,
+        )
         assert not {f"contested-{tag}", f"from-hsm2-{tag}"} & reader.labels("secret")
 
 
@@ -53,7 +60,7 @@ def test_of_racing_updates_each_is_either_refused_or_the_one_that_later_ones_rep
     session(cluster.nodes[0]).call("generate_pair", label=f"raced-{tag}")
     racers = [session(node) for node in cluster.nodes]
     for racer in racers:
-        wait_for(lambda racer=racer: f"raced-{tag}" in racer.labels(), "the key", 5.0, 0.02)
+        wait_for(lambda racer=racer: f"raced-{tag}" in racer.labels(), "the key", pause_seconds=0.02)
     order = [rng.random() * 0.02 for _ in range(60)]
     outcomes: list[tuple[str, bool]] = []
     start = threading.Barrier(len(racers))

@@ -34,7 +34,9 @@ def test_a_key_pair_made_anywhere_signs_on_every_node(
     label = f"made-on-{writer}-{tag}"
     session(None if writer == "app1" else cluster.node(writer)).call("generate_pair", label=label)
     for reader in readers:
-        wait_for(lambda reader=reader: label in reader.labels(), f"{label} on {reader.machine.name}", 5.0, 0.02)
+        for half in ("private", "public"):
+            there = f"{label}, {half}, on {reader.machine.name}"
+            wait_for(lambda reader=reader, half=half: label in reader.labels(half), there, pause_seconds=0.02)
     signatures = [reader.call("sign", label=label, digest=DIGEST) for reader in readers]
     # Each node's signature, checked on the next one: it is the same key.
     for reader, signature in zip([*readers[1:], readers[0]], signatures, strict=True):
@@ -46,7 +48,7 @@ def test_a_key_made_on_a_node_signs_over_the_network(cluster: Cluster, session: 
     subscriber = session()
     node = session(cluster.node("hsm3"))
     node.call("generate_pair", label=label)
-    wait_for(lambda: label in subscriber.labels(), "the key", 5.0, 0.02)
+    wait_for(lambda: label in subscriber.labels(), "the key", pause_seconds=0.02)
     signature = subscriber.call("sign", label=label, digest=DIGEST)
     assert node.call("verify", label=label, digest=DIGEST, signature=signature)
 
@@ -59,7 +61,7 @@ def test_a_new_label_is_seen_by_running_applications(
     changing.call("generate_secret", label=f"old-{tag}")
     changing.call("relabel", cls="secret", label=f"old-{tag}", to=f"new-{tag}")
     for reader in readers:
-        wait_for(lambda reader=reader: f"new-{tag}" in reader.labels("secret"), "the new label", 5.0, 0.02)
+        wait_for(lambda reader=reader: f"new-{tag}" in reader.labels("secret"), "the new label", pause_seconds=0.02)
         assert f"old-{tag}" not in reader.labels("secret")
 
 
@@ -70,10 +72,14 @@ def test_a_destroyed_key_is_gone_everywhere(
     label = f"doomed-on-{writer}-{tag}"
     session(cluster.nodes[0]).call("generate_pair", label=label)
     destroying = session(cluster.node(writer))
-    wait_for(lambda: label in destroying.labels(), "the key", 5.0, 0.02)
+    for reader in (destroying, *readers):
+        for half in ("private", "public"):
+            wait_for(
+                lambda reader=reader, half=half: label in reader.labels(half), f"the {half} key", pause_seconds=0.02
+            )
     destroying.call("destroy", cls="private", label=label)
     for reader in readers:
-        wait_for(lambda reader=reader: label not in reader.labels(), "the deletion", 5.0, 0.02)
+        wait_for(lambda reader=reader: label not in reader.labels(), "the deletion", pause_seconds=0.02)
     for reader in readers:
         assert label in reader.labels("public"), "only the private half was destroyed"
         with pytest.raises(Pkcs11Error, match="no such object"):

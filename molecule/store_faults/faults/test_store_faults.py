@@ -96,7 +96,7 @@ def test_a_full_disk_in_the_nodes_spool(node: Machine) -> None:
 def test_two_runs_at_once_make_one_set(node: Machine) -> None:
     before = sets(node)
     with ThreadPoolExecutor(2) as pool:
-        done = list(pool.map(lambda _: node.attempt("keyfold", "backup", "run", "--json"), range(2)))
+        done = list(pool.map(lambda _: node.attempt("keyfold", "backup", "run", "--json", seconds=600.0), range(2)))
     replies = [json.loads(one.stdout) for one in done]
     made = [reply["set"]["set_id"] for reply in replies if reply["ok"]]
     assert {reply["code"] for reply in replies if not reply["ok"]} <= {"conflict"}

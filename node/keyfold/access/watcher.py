@@ -23,7 +23,7 @@ class Watcher:
         self._proxy = proxy
         self._clock = clock
         self._crl = crl
-        self._read_at: int | None = None
+        self._told_of: int | None = None
         self._revoked: frozenset[int] = frozenset()
         self._problem = ""
 
@@ -45,7 +45,9 @@ class Watcher:
             workers = self._proxy.workers()
         except (FileNotFoundError, ConnectionRefusedError):
             return  # HAProxy does not run: nobody is connected.
-        self._read_list(workers)
+        changed = self._crl.stat().st_mtime_ns
+        if changed != self._told_of:
+            self._revoked = revoked_serials(self._crl.read_bytes())
         for worker in workers:
             connections = [parse_connection(key) for key in self._proxy.keys(worker)]
             ended = no_longer_good(connections, self._revoked, self._clock.utc())
@@ -57,14 +59,14 @@ class Watcher:
                 log.warning(
                     "ended %d connections of partition %s: certificate %040x is %s", count, partition, serial, reason
                 )
+        # Last: what is open has to end even where HAProxy cannot be told.
+        self._tell(workers, changed)
 
-    def _read_list(self, workers: list[Worker]) -> None:
-        """A list that is newer than the HAProxy that should go by it is read, and HAProxy told so: once per list."""
-        changed = self._crl.stat().st_mtime_ns
-        if changed == self._read_at:
+    def _tell(self, workers: list[Worker], changed: int) -> None:
+        """A list that is newer than the HAProxy that should go by it is told to it, once if it hears."""
+        if changed == self._told_of:
             return
-        self._revoked = revoked_serials(self._crl.read_bytes())
-        self._read_at = changed
         started = [self._clock.utc().timestamp() - worker.age_seconds for worker in workers[:1]]
         if started and changed / 1e9 > started[0] - 1:
             log.info("the revocation list has changed; HAProxy reads it: %s", self._proxy.reload().strip()[:500])
+        self._told_of = changed

@@ -5,8 +5,8 @@ given back only when its failure is in etcd, so a node admits nobody on old figu
 over `n` nodes at most `max_failures + (n - 1) * PLACES` guesses get in before a lock, however many connections try. A
 successful login is answered from memory: it costs etcd nothing.
 
-Without a majority this node goes on with what it knew and its own count: at most `max_failures` more on each node that
-is cut off, and it takes the failures to etcd with the next one after that.
+Without a majority, or where etcd takes more than a second, this node goes on with what it knew and its own count: at
+most `max_failures` more on each such node, and it takes the failures to etcd with the next one after that.
 """
 
 from __future__ import annotations

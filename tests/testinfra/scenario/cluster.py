@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -54,12 +55,12 @@ class Cluster:
         application.call("login", pin=self.pin(partition))
         return application
 
-    def await_level(self, seconds: float = 60.0) -> None:
+    def await_level(self, seconds: float = 300.0) -> None:
         """Until every node says of every node that it is up, without a problem and without lag."""
         for node in self.nodes:
             wait_for(partial(_all_level, node), f"three level nodes, seen from {node.name}", seconds)
 
-    def await_agreement(self, partition: str = "acme", seconds: float = 60.0) -> dict[str, str]:
+    def await_agreement(self, partition: str = "acme", seconds: float = 300.0) -> dict[str, str]:
         """Until all nodes hold what etcd holds, by identity digest of every object; returns it.
 
         Compared on each node: the files as they are, the agent's view of them, and a snapshot of etcd.
@@ -80,7 +81,7 @@ class Cluster:
     def holdings(self, partition: str = "acme") -> dict[str, dict[str, Any]]:
         """tests/clients/node_files.py, by node."""
         with ThreadPoolExecutor(max_workers=len(self.nodes)) as pool:
-            views = pool.map(lambda node: node.python("node_files.py", partition), self.nodes)
+            views = pool.map(lambda node: node.python("node_files.py", partition, seconds=300.0), self.nodes)
             return dict(zip((node.name for node in self.nodes), views, strict=True))
 
 
@@ -91,7 +92,7 @@ def scenario_cluster() -> Cluster:
     return Cluster(nodes, known["store1"], known["app1"])
 
 
-def keyfold(machine: Machine, *arguments: str, stdin: str = "", seconds: float = 120.0) -> dict[str, Any]:
+def keyfold(machine: Machine, *arguments: str, stdin: str = "", seconds: float = 300.0) -> dict[str, Any]:
     """The node's command as JSON; CommandRefused if it refuses."""
     done = machine.attempt("keyfold", *arguments, "--json", stdin=stdin, seconds=seconds)
     assert done.stdout, f"{machine.name}: keyfold {' '.join(arguments)} printed no JSON: {done.stderr}"
@@ -106,7 +107,7 @@ def keyfold(machine: Machine, *arguments: str, stdin: str = "", seconds: float =
 def _all_level(node: Machine) -> bool:
     try:
         rows = keyfold(node, "status", seconds=20.0)["nodes"]
-    except CommandRefused:
+    except (CommandRefused, subprocess.TimeoutExpired):
         return False
     return all((row["agent"], row["lag"], row.get("problem", "")) == ("up", 0, "") for row in rows)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import subprocess
 import time
@@ -43,12 +44,12 @@ class Held:
             machine.command("python3", "-c", client("held_connections.py")),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
         )
+        self._said = b""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
         self._process.stdin.flush()
-        self.open = int(self._line(60.0)["open"])
+        self.open = int(self._line(300.0)["open"])
 
     def ended(self, seconds: float) -> float | None:
         """Seconds until the next of them ended; None if none does within so many."""
@@ -58,12 +59,18 @@ class Held:
             return None
 
     def _line(self, seconds: float) -> dict[str, float]:
+        """TimeoutError if none comes within so many seconds. Buffered here, for select sees no reader's buffer."""
         assert self._process.stdout is not None
         deadline = time.monotonic() + seconds
-        readable, _, _ = select.select([self._process.stdout], [], [], max(deadline - time.monotonic(), 0))
-        if not readable:
-            raise TimeoutError
-        line: dict[str, float] = json.loads(self._process.stdout.readline())
+        while b"\n" not in self._said:
+            readable, _, _ = select.select([self._process.stdout], [], [], max(deadline - time.monotonic(), 0))
+            if not readable:
+                raise TimeoutError
+            more = os.read(self._process.stdout.fileno(), 65536)
+            assert more, "held_connections.py has ended"
+            self._said += more
+        first, _, self._said = self._said.partition(b"\n")
+        line: dict[str, float] = json.loads(first)
         return line
 
     def close(self) -> None:
@@ -71,7 +78,7 @@ class Held:
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=60)
         finally:
             self._process.kill()
 

@@ -41,7 +41,7 @@ def powered_off(node: Machine) -> Iterator[None]:
         yield
     finally:
         _docker("start", node.container)
-        wait_for(lambda: _booted(node), f"the boot of {node.name}", 60.0)
+        wait_for(lambda: _booted(node), f"the boot of {node.name}", 180.0)
 
 
 @contextmanager

@@ -32,25 +32,25 @@ class Machine:
         return ["docker", "exec", "--interactive", "--user", user, *variables, self.container, *argv]
 
     def attempt(
-        self, *argv: str, user: str = "root", stdin: str = "", seconds: float = 60.0
+        self, *argv: str, user: str = "root", stdin: str = "", seconds: float = 120.0
     ) -> subprocess.CompletedProcess[str]:
         """Run it, whatever its exit status."""
         return subprocess.run(
             self.command(*argv, user=user), input=stdin, capture_output=True, text=True, timeout=seconds, check=False
         )
 
-    def run(self, *argv: str, user: str = "root", stdin: str = "", seconds: float = 60.0) -> str:
+    def run(self, *argv: str, user: str = "root", stdin: str = "", seconds: float = 120.0) -> str:
         """Its standard output; CommandFailed if it fails."""
         done = self.attempt(*argv, user=user, stdin=stdin, seconds=seconds)
         if done.returncode != 0:
             raise CommandFailed(f"{self.name}: {' '.join(argv)[:200]} → {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
 
-    def shell(self, script: str, stdin: str = "", seconds: float = 60.0) -> str:
+    def shell(self, script: str, stdin: str = "", seconds: float = 120.0) -> str:
         """A shell script as root, stopping at the first error."""
         return self.run("bash", "-euc", script, stdin=stdin, seconds=seconds)
 
-    def python(self, program: str, *arguments: str, user: str = "root", seconds: float = 60.0) -> Any:
+    def python(self, program: str, *arguments: str, user: str = "root", seconds: float = 120.0) -> Any:
         """What a program of tests/clients printed, as JSON."""
         return json.loads(self.run("python3", "-c", client(program), *arguments, user=user, seconds=seconds))
 

@@ -46,7 +46,7 @@ class Shop:
     @contextmanager
     def serving(self, block: str) -> Iterator[None]:
         """A block that does not end by itself runs for as long."""
-        with service(self.machine, "shop-server", *self._bash(self._page[block], 120), user="shop"):
+        with service(self.machine, "shop-server", *self._bash(self._page[block], 900), user="shop"):
             yield
 
     def as_root(self, block: str, stdin: str = "") -> str:
@@ -86,9 +86,9 @@ class Shop:
 
 @contextmanager
 def service(machine: Machine, name: str, *argv: str, user: str = "root") -> Iterator[None]:
-    """A transient unit: systemd ends all of it, and no later than after two minutes."""
+    """A transient unit: systemd ends all of it, and no later than after a quarter of an hour."""
     # A script's own variables are the shell's to expand.
-    limits = ["--collect", "--expand-environment=no", f"--uid={user}", "--property=RuntimeMaxSec=120"]
+    limits = ["--collect", "--expand-environment=no", f"--uid={user}", "--property=RuntimeMaxSec=900"]
     machine.run("systemd-run", "--quiet", f"--unit={name}", *limits, *argv)
     try:
         yield

@@ -51,6 +51,9 @@ class KeyStream(threading.Thread):
                     connected = True
                 count += 1
                 self._application.call("generate_pair", label=label)
+            except Gone:
+                self.refused.append((label, "no answer"))
+                raise
             except Pkcs11Error as error:
                 if connected:
                     self.refused.append((label, error.name))

@@ -6,9 +6,9 @@ from scenario.machines import Machine
 
 
 def miss(node: Machine, timer: str) -> None:
-    """The timer last ran days ago, and is started: a persistent one makes up for it."""
+    """The timer last ran years ago, and is started: a persistent one makes up for it."""
     node.shell(
-        f"systemctl stop {timer}.timer; touch --date='9 days ago' /var/lib/systemd/timers/stamp-{timer}.timer; "
+        f"systemctl stop {timer}.timer; touch --date='9 years ago' /var/lib/systemd/timers/stamp-{timer}.timer; "
         f"systemctl start {timer}.timer"
     )
 

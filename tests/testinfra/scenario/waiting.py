@@ -1,4 +1,7 @@
-"""Await a condition; never sleep a fixed time."""
+"""Await a condition; never sleep a fixed time.
+
+Limits are generous: they end what hangs, and a busy machine is ten times slower than a quiet one.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], what: str, seconds: float = 30.0, pause_seconds: float = 0.2) -> T:
+def wait_for(condition: Callable[[], T], what: str, seconds: float = 120.0, pause_seconds: float = 0.2) -> T:
     """Its first true value; AssertionError says what did not come, and the last value seen."""
     deadline = time.monotonic() + seconds
     while True:

@@ -91,6 +91,19 @@ def test_a_list_that_haproxy_has_not_read_is_told_to_it_once(crl: Path) -> None:
     assert haproxy.reload.call_count == 1
 
 
+def test_a_haproxy_that_could_not_be_told_is_told_again_and_what_is_open_ends_all_the_same(crl: Path) -> None:
+    write(crl, "9", NOW - timedelta(seconds=5))
+    haproxy = proxy("09/261126120000Z/10.0.0.1:1/acme")
+    haproxy.reload.side_effect = [TimeoutError("no answer"), "Success=1"]
+    watching = Watcher(haproxy, clock(), crl)
+    with pytest.raises(TimeoutError):
+        watching.step()
+    assert haproxy.end.call_count == 1
+    watching.step()
+    watching.step()
+    assert haproxy.reload.call_count == 2
+
+
 def test_a_list_that_came_while_nobody_watched_is_told_to_haproxy(crl: Path) -> None:
     write(crl, "9", NOW - timedelta(seconds=5))
     haproxy = proxy("09/261126120000Z/10.0.0.1:1/acme")
