@@ -13,14 +13,11 @@ pytestmark = pytest.mark.container
 ROOT = Path(__file__).parents[3]
 
 
-def test_every_alert_fires_when_it_should_and_not_otherwise(tmp_path: Path) -> None:
-    for file in ("roles/monitoring/files/keyfold.rules.yml", "tests/monitoring/keyfold.rules.test.yml"):
+@pytest.mark.parametrize("cases", ["keyfold.rules.test.yml", "keyfold.rules.days.test.yml"])
+def test_every_alert_fires_when_it_should_and_not_otherwise(tmp_path: Path, cases: str) -> None:
+    for file in ("roles/monitoring/files/keyfold.rules.yml", f"tests/monitoring/{cases}"):
         shutil.copy(ROOT / file, tmp_path)
     done = subprocess.run(
-        ["promtool", "test", "rules", "keyfold.rules.test.yml"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
+        ["promtool", "test", "rules", cases], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
