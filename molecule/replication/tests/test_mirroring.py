@@ -27,16 +27,21 @@ def agreement(cluster: Cluster) -> object:
     cluster.await_agreement()
 
 
+def await_pair(label: str, readers: list[Application]) -> None:
+    """Until each of them finds both halves."""
+    for reader in readers:
+        for half in ("private", "public"):
+            there = f"{label}, {half}, on {reader.machine.name}"
+            wait_for(lambda reader=reader, half=half: label in reader.labels(half), there, pause_seconds=0.02)
+
+
 @pytest.mark.parametrize("writer", [*NODES, "app1"])
 def test_a_key_pair_made_anywhere_signs_on_every_node(
     cluster: Cluster, session: Session, readers: list[Application], tag: str, writer: str
 ) -> None:
     label = f"made-on-{writer}-{tag}"
     session(None if writer == "app1" else cluster.node(writer)).call("generate_pair", label=label)
-    for reader in readers:
-        for half in ("private", "public"):
-            there = f"{label}, {half}, on {reader.machine.name}"
-            wait_for(lambda reader=reader, half=half: label in reader.labels(half), there, pause_seconds=0.02)
+    await_pair(label, readers)
     signatures = [reader.call("sign", label=label, digest=DIGEST) for reader in readers]
     # Each node's signature, checked on the next one: it is the same key.
     for reader, signature in zip([*readers[1:], readers[0]], signatures, strict=True):
@@ -72,11 +77,7 @@ def test_a_destroyed_key_is_gone_everywhere(
     label = f"doomed-on-{writer}-{tag}"
     session(cluster.nodes[0]).call("generate_pair", label=label)
     destroying = session(cluster.node(writer))
-    for reader in (destroying, *readers):
-        for half in ("private", "public"):
-            wait_for(
-                lambda reader=reader, half=half: label in reader.labels(half), f"the {half} key", pause_seconds=0.02
-            )
+    await_pair(label, [destroying, *readers])
     destroying.call("destroy", cls="private", label=label)
     for reader in readers:
         wait_for(lambda reader=reader: label not in reader.labels(), "the deletion", pause_seconds=0.02)

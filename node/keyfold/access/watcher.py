@@ -46,7 +46,8 @@ class Watcher:
         except (FileNotFoundError, ConnectionRefusedError):
             return  # HAProxy does not run: nobody is connected.
         changed = self._crl.stat().st_mtime_ns
-        if changed != self._told_of:
+        news = changed != self._told_of
+        if news:
             self._revoked = revoked_serials(self._crl.read_bytes())
         for worker in workers:
             connections = [parse_connection(key) for key in self._proxy.keys(worker)]
@@ -60,12 +61,11 @@ class Watcher:
                     "ended %d connections of partition %s: certificate %040x is %s", count, partition, serial, reason
                 )
         # Last: what is open has to end even where HAProxy cannot be told.
-        self._tell(workers, changed)
+        if news:
+            self._tell(workers, changed)
 
     def _tell(self, workers: list[Worker], changed: int) -> None:
         """A list that is newer than the HAProxy that should go by it is told to it, once if it hears."""
-        if changed == self._told_of:
-            return
         started = [self._clock.utc().timestamp() - worker.age_seconds for worker in workers[:1]]
         if started and changed / 1e9 > started[0] - 1:
             log.info("the revocation list has changed; HAProxy reads it: %s", self._proxy.reload().strip()[:500])

@@ -11,9 +11,10 @@ import pytest
 pytestmark = pytest.mark.container
 
 ROOT = Path(__file__).parents[3]
+CASES = sorted(path.name for path in (ROOT / "tests/monitoring").glob("keyfold.rules*.test.yml"))
 
 
-@pytest.mark.parametrize("cases", ["keyfold.rules.test.yml", "keyfold.rules.days.test.yml"])
+@pytest.mark.parametrize("cases", CASES)
 def test_every_alert_fires_when_it_should_and_not_otherwise(tmp_path: Path, cases: str) -> None:
     for file in ("roles/monitoring/files/keyfold.rules.yml", f"tests/monitoring/{cases}"):
         shutil.copy(ROOT / file, tmp_path)

@@ -1,6 +1,6 @@
 """A reader of backup sets by somebody who had seen docs/formats.md and the specifications it names, and nothing else.
 
-Kept as it came: where it and Keyfold disagree, one of them or the page is wrong. Needs nothing of Keyfold.
+Kept as it came, but for what the page has said since. Where it and Keyfold disagree, one of them or the page is wrong.
 """
 
 import base64

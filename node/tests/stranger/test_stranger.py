@@ -64,10 +64,14 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BackupSite:
     return site
 
 
+def stored(site: BackupSite, set_id: str) -> dict[str, bytes]:
+    """The set's files, by name."""
+    prefix = f"{CLUSTER_UUID}/{set_id}/"
+    return {name.removeprefix(prefix): data for name, data in site.store.files().items() if name.startswith(prefix)}
+
+
 def test_it_reads_what_keyfold_writes_today(site: BackupSite) -> None:
-    prefix = f"{CLUSTER_UUID}/{site.run().set_id}/"
-    stored = {name.removeprefix(prefix): data for name, data in site.store.files().items() if name.startswith(prefix)}
-    partitions, values = read_set(stored)
+    partitions, values = read_set(stored(site, site.run().set_id))
     assert partitions == {
         name: {file: (one.meta, one.data) for file, one in partition.live.items()}
         for name, partition in site.agent.partitions.items()
@@ -76,12 +80,10 @@ def test_it_reads_what_keyfold_writes_today(site: BackupSite) -> None:
 
 
 def test_it_refuses_what_was_altered(site: BackupSite) -> None:
-    prefix = f"{CLUSTER_UUID}/{site.run('bolt').set_id}/"
-    for name in [name.removeprefix(prefix) for name in site.store.files() if name.startswith(prefix)]:
-        stored = {key.removeprefix(prefix): data for key, data in site.store.files().items()}
-        stored[name] = stored[name][:-3] + bytes([stored[name][-3] ^ 1]) + stored[name][-2:]
+    files = stored(site, site.run("bolt").set_id)
+    for name, data in files.items():
         with pytest.raises(reader.Malformed):
-            read_set(stored)
+            read_set({**files, name: data[:-3] + bytes([data[-3] ^ 1]) + data[-2:]})
 
 
 def test_it_opens_a_sealed_object_and_only_in_its_place() -> None:

@@ -52,7 +52,8 @@ class KeyStream(threading.Thread):
                 count += 1
                 self._application.call("generate_pair", label=label)
             except Gone:
-                self.refused.append((label, "no answer"))
+                if connected:
+                    self.refused.append((label, "no answer"))
                 raise
             except Pkcs11Error as error:
                 if connected:
